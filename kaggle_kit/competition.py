@@ -1,0 +1,70 @@
+"""What a competition is, as data: its files, npz keys, submission columns and gallery size.
+
+Another competition of the same kind is another TOML file of these fields (see ``kaggle_kit/competitions``), not other code.
+Dimensions and counts are never stated here: they are read from the data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kaggle_kit.settings import Section, at_least, setting
+
+
+@dataclass(frozen=True)
+class CompetitionFiles(Section):
+    """The files as the competition names them, folders included."""
+
+    train: str = setting("train/train/train.npz", "npz with captions, images and which belongs to which")
+    test: str = setting("test/test/test.clean.npz", "npz with the test captions")
+    test_captions: str | None = setting("test/test/captions.txt", "the test captions as text; none when there are none")
+    images: str | None = setting("train/train/Images", "folder of the training photos; none when there is none")
+    train_sha256: str | None = setting(None, "known SHA-256 of the training file; another one is only worth a warning")
+    test_sha256: str | None = setting(None, "known SHA-256 of the test file")
+
+
+@dataclass(frozen=True)
+class TrainKeys(Section):
+    """Names of the arrays in the training file."""
+
+    caption_ids: str = setting("captions/ids", "ids of the captions, (captions,) int64")
+    caption_texts: str = setting("captions/text", "the captions, (captions,) str")
+    caption_embeddings: str = setting("captions/embeddings", "text embeddings, (captions, d_text) float32")
+    label: str = setting(
+        "captions/label",
+        "which image a caption belongs to: (captions, images) bool one-hot, or (captions,) integer index",
+    )
+    image_names: str = setting("images/names", "names of the images, (images,) str")
+    image_embeddings: str = setting("images/embeddings", "image embeddings, (images, d_image) float32")
+
+
+@dataclass(frozen=True)
+class TestKeys(Section):
+    """Names of the arrays in the test file."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    caption_ids: str = setting("captions/ids", "ids to predict, (captions,) int64")
+    caption_texts: str = setting("captions/text", "the captions, (captions,) str")
+    caption_embeddings: str = setting("captions/embeddings", "text embeddings, (captions, d_text) float32")
+
+
+@dataclass(frozen=True)
+class SubmissionFormat(Section):
+    """The columns of the submission file."""
+
+    id_column: str = setting("id", "name of the id column")
+    embedding_column: str = setting("embedding", "name of the column that holds the quoted list of numbers")
+
+
+@dataclass(frozen=True)
+class Competition(Section):
+    """One competition on text-to-image embedding translation."""
+
+    slug: str = setting("aml-competition", "the competition's name in its URL")
+    title: str = setting("", "the competition's title, for people")
+    gallery_size: int = setting(100, "rows of one retrieval gallery", at_least(2))
+    files: CompetitionFiles = setting(CompetitionFiles(), "the competition's files")
+    train_keys: TrainKeys = setting(TrainKeys(), "arrays of the training file")
+    test_keys: TestKeys = setting(TestKeys(), "arrays of the test file")
+    submission: SubmissionFormat = setting(SubmissionFormat(), "columns of the submission file")

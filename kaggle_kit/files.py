@@ -1,0 +1,98 @@
+"""Files that are whole or not there: atomic writes, JSON, hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from kaggle_kit.errors import DataError, MissingError, storage_errors
+
+BLOCK_BYTES = 1 << 20
+
+
+@contextmanager
+def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that becomes ``path`` when the block ends well, and never exists in part.
+
+    Written beside the target with the user's umask, flushed to the disk, then renamed. When the block raises, the target keeps its former
+    content and the temporary file is removed.
+
+    Raises:
+        DiskFullError: no space left.
+        UsageError: the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    with storage_errors(path, "writing"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; file systems that cannot sync a folder are left alone."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` atomically."""
+    with atomic_writer(path) as file:
+        file.write(content)
+
+
+def to_json(value: Any) -> bytes:
+    """``value`` as indented JSON with sorted keys and a final newline; NumPy scalars are understood."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+    return orjson.dumps(value, option=options, default=str)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` to ``path`` atomically as JSON."""
+    write_bytes(path, to_json(value))
+
+
+def read_json(path: Path) -> Any:
+    """The JSON document in ``path``.
+
+    Raises:
+        MissingError: there is no such file.
+        DataError: the file is not JSON.
+    """
+    try:
+        return orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise MissingError(f"no such file: {path}") from None
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{path} is not valid JSON: {error}", "restore the file or move it away") from None
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_of(value: Any) -> str:
+    """The SHA-256 of ``value``'s canonical JSON: equal settings have equal hashes, whatever their order."""
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    return hashlib.sha256(orjson.dumps(value, option=options, default=str)).hexdigest()
