@@ -1,0 +1,220 @@
+"""A project, its resolved settings, and where each setting came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from kaggle_kit.competition import Competition
+from kaggle_kit.errors import ConfigError
+from kaggle_kit.files import hash_of
+from kaggle_kit.settings import (
+    DataSettings,
+    FoldSettings,
+    Paths,
+    Section,
+    ServiceSettings,
+    SubmitSettings,
+    TrainSettings,
+    ValidationSettings,
+)
+
+from .keys import build, did_you_mean, flatten, keys_of, nearest
+
+DEFAULT_TRANSLATOR = "residual_mlp"
+DEFAULT_LOSS = "infonce"
+
+
+@dataclass(frozen=True)
+class ChoiceSchema:
+    """What a registered translator or loss may be given.
+
+    Attributes:
+        options: the section that declares its options.
+        recipe: name of the shipped configuration that trains it as its authors did; None when there is none.
+    """
+
+    options: type[Section]
+    recipe: str | None = None
+
+
+@dataclass(frozen=True)
+class Schemas:
+    """The translators and losses that exist, by name: known to layers above, handed down as an argument."""
+
+    translators: Mapping[str, ChoiceSchema] = field(default_factory=dict)
+    losses: Mapping[str, ChoiceSchema] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A registered translator or loss with its options, complete when the project was loaded with schemas."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The name and the options as one table, the shape they have in TOML."""
+        return {"name": self.name, **_plain(self.options)}
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Choice:
+        """The inverse of :meth:`to_dict`; a bare name will do."""
+        if isinstance(table, str):
+            return cls(table)
+        return cls(table["name"], {name: value for name, value in table.items() if name != "name"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of a project, resolved: one section a subject."""
+
+    paths: Paths = Paths()
+    competition: Competition = Competition()
+    data: DataSettings = DataSettings()
+    folds: FoldSettings = FoldSettings()
+    translator: Choice = Choice(DEFAULT_TRANSLATOR)
+    loss: Choice = Choice(DEFAULT_LOSS)
+    train: TrainSettings = TrainSettings()
+    validation: ValidationSettings = ValidationSettings()
+    submit: SubmitSettings = SubmitSettings()
+    service: ServiceSettings = ServiceSettings()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain, JSON-able data in the shape of the TOML files; :meth:`from_dict` is its inverse."""
+        return {name: _nested(getattr(self, name)) for name in SECTIONS}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Settings:
+        """Settings from what :meth:`to_dict` gave; what is not in ``data`` has its default.
+
+        Raises:
+            ConfigError: unknown or ill-typed settings, all of them.
+        """
+        problems: list[str] = []
+        arguments: dict[str, Any] = {}
+        for name, table in data.items():
+            if name in CHOICES:
+                arguments[name] = Choice.from_dict(table)
+            elif name in SECTIONS:
+                arguments[name], found = _section_from(SECTIONS[name], name, table)
+                problems += found
+            else:
+                problems.append(f"{name}: no such section{did_you_mean(nearest(name, SECTIONS))}")
+        if problems:
+            raise ConfigError(problems)
+        return cls(**arguments)
+
+    def digest(self) -> str:
+        """SHA-256 of the settings that can change a prediction: all but folders, submitting and the service."""
+        return hash_of({name: table for name, table in self.to_dict().items() if name not in _WITHOUT_EFFECT})
+
+
+SECTIONS: dict[str, type] = {part.name: type(part.default) for part in fields(Settings)}
+"""The sections by name; a choice's options are declared by its schema."""
+
+CHOICES = ("translator", "loss")
+
+_WITHOUT_EFFECT = ("paths", "submit", "service")
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """One line of ``kk config show``."""
+
+    key: str
+    value: Any
+    origin: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a competition's data, runs and submissions, and the settings in force there.
+
+    Attributes:
+        root: the folder, absolute.
+        settings: what is in force.
+        origins: where each setting came from, by dotted key: ``--folds``, ``KK_FOLDS_COUNT``,
+            ``configs/residual.toml``, ``kk.toml``, ``recipe residual_mlp``, ``competitions/<slug>.toml``, ``default``.
+        meanings: what each setting means, by dotted key.
+    """
+
+    root: Path
+    settings: Settings
+    origins: Mapping[str, str] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def data_dir(self) -> Path:
+        """Folder of the competition's files."""
+        return self._folder(self.settings.paths.data)
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of the training runs."""
+        return self._folder(self.settings.paths.models)
+
+    @property
+    def submissions_dir(self) -> Path:
+        """Folder of the submissions."""
+        return self._folder(self.settings.paths.submissions)
+
+    def rows(self) -> list[SettingRow]:
+        """Every setting with its value, origin and meaning, section by section."""
+        values: dict[str, Any] = {}
+        for name in SECTIONS:
+            part = getattr(self.settings, name)
+            values |= _choice_values(name, part) if isinstance(part, Choice) else flatten(part, name)
+        return [
+            SettingRow(key, value, self.origins.get(key, "default"), self.meanings.get(key, ""))
+            for key, value in values.items()
+        ]
+
+    def _folder(self, path: str) -> Path:
+        return self.root / Path(path).expanduser()
+
+
+def _choice_values(name: str, choice: Choice) -> dict[str, Any]:
+    return {f"{name}.name": choice.name} | {f"{name}.{option}": value for option, value in choice.options.items()}
+
+
+def _nested(part: Any) -> dict[str, Any]:
+    """A section as nested plain tables."""
+    if isinstance(part, Choice):
+        return part.to_dict()
+    inner = {item.name: getattr(part, item.name) for item in fields(part)}
+    return {name: _nested(value) if isinstance(value, Section) else _plain(value) for name, value in inner.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, mappings as dictionaries: what JSON would make of them."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _section_from(section: type[Section], name: str, table: Any) -> tuple[Any, list[str]]:
+    """A section from a nested table, with its problems."""
+    keys = keys_of(section, name)
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for key, value in flatten_table(table, name, keys):
+        if key not in keys:
+            problems.append(f"{key}: no such setting{did_you_mean(nearest(key, keys))}")
+            continue
+        try:
+            values[key] = keys[key].accept(value, text=False)
+        except ValueError as error:
+            problems.append(f"{key}: {error}")
+    built, crossed = build(section, name, values)
+    return built, problems + crossed
+
+
+def flatten_table(table: Any, prefix: str, leaves: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Nested tables as (dotted key, value) pairs; a table that is itself a setting's value stays whole."""
+    if not isinstance(table, Mapping) or prefix in leaves:
+        return [(prefix, table)]
+    return [pair for name, value in table.items() for pair in flatten_table(value, f"{prefix}.{name}", leaves)]
