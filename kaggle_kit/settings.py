@@ -78,6 +78,11 @@ class Paths(Section):
 
 
 @dataclass(frozen=True)
+class DataSettings(Section):
+    """What is done to the captions and images before they are split; nothing by default."""
+
+
+@dataclass(frozen=True)
 class FoldSettings(Section):
     """How captions are split for validation; always by image."""
 
