@@ -94,10 +94,12 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     """The known name that ``name`` most likely meant: a near name of its section, else the same field elsewhere."""
     known = list(names)
     section, _, leaf = name.rpartition(".")
-    siblings = [other for other in known if other.rpartition(".")[0] == section]
+    siblings = {other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == section}
+    if close := difflib.get_close_matches(leaf, siblings, 1, 0.6):
+        return siblings[close[0]]
     elsewhere = [other for other in known if leaf in (other.rpartition(".")[2], _initials(other))]
-    close = difflib.get_close_matches(name, siblings, 1, 0.75) or elsewhere[:1]
-    return next(iter(close or difflib.get_close_matches(name, known, 1, 0.6)), None)
+    others = [other for other in known if other not in siblings.values()]
+    return next(iter(elsewhere or difflib.get_close_matches(name, others, 1, 0.8)), None)
 
 
 def _initials(key: str) -> str:

@@ -1,0 +1,61 @@
+"""Settings as plain data, and their hash."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from kaggle_kit.config import Choice, Settings, load_project
+from kaggle_kit.errors import ConfigError
+
+
+def test_settings_round_trip_through_json(load):
+    settings = load(overrides={"translator.hidden": 3, "train.clip_norm": 1, "folds.count": 2}).settings
+    again = Settings.from_dict(json.loads(json.dumps(settings.to_dict())))
+    assert again.to_dict() == settings.to_dict()
+    assert again.digest() == settings.digest()
+    assert again.train == settings.train
+
+
+def test_settings_without_sequences_round_trip_to_equality(load):
+    settings = load(overrides={"translator": "ridge"}).settings
+    assert Settings.from_dict(settings.to_dict()) == settings
+
+
+def test_what_is_missing_has_its_default():
+    assert Settings.from_dict({"train": {"epochs": 3}, "translator": "mlp"}).translator == Choice("mlp")
+    assert Settings.from_dict({}) == Settings()
+
+
+def test_unknown_and_ill_typed_data_is_refused_all_at_once():
+    with pytest.raises(ConfigError, match=r"train\.epocs") as caught:
+        Settings.from_dict({"train": {"epocs": 3, "seed": "x"}, "competition": {"files": {"x": 1}}, "trian": {}})
+    assert caught.value.problems == [
+        "train.epocs: no such setting; did you mean train.epochs?",
+        "train.seed: must be an integer, not 'x'",
+        "competition.files.x: no such setting",
+        "trian: no such section; did you mean train?",
+    ]
+
+
+def test_digest_changes_with_what_changes_a_prediction_only(load):
+    plain = load().settings.digest()
+    assert load(overrides={"service.attempts": 9, "paths.models": "m", "submit.keep": 1}).settings.digest() == plain
+    assert load(overrides={"train.seed": 9}).settings.digest() != plain
+    assert load(overrides={"translator.hidden": 9}).settings.digest() != plain
+
+
+def test_rows_tell_value_origin_and_meaning_of_every_setting(load):
+    rows = {row.key: row for row in load(overrides={"translator.hidden": 9}).rows()}
+    assert (rows["translator.hidden"].value, rows["translator.hidden"].origin) == (9, "argument")
+    assert rows["translator.hidden"].meaning == "hidden width"
+    assert rows["translator.name"].value == "residual_mlp"
+    assert rows["competition.files.train"].value == "train/train/train.npz"
+    assert all(row.meaning for row in rows.values())
+
+
+def test_project_can_be_loaded_from_another_folder(write, clean_world):
+    write("there/kk.toml", "[folds]\ncount = 2\n")
+    project = load_project(clean_world / "there", environ={})
+    assert (project.root, project.settings.folds.count) == (clean_world / "there", 2)
