@@ -97,9 +97,12 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     siblings = {other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == section}
     if close := difflib.get_close_matches(leaf, siblings, 1, 0.6):
         return siblings[close[0]]
-    elsewhere = [other for other in known if leaf in (other.rpartition(".")[2], _initials(other))]
-    others = [other for other in known if other not in siblings.values()]
-    return next(iter(elsewhere or difflib.get_close_matches(name, others, 1, 0.8)), None)
+    if elsewhere := [other for other in known if leaf in (other.rpartition(".")[2], _initials(other))]:
+        return elsewhere[0]
+    if not siblings:
+        return next(iter(difflib.get_close_matches(name, known, 1, 0.8)), None)
+    leaves = {other.rpartition(".")[2]: other for other in known}
+    return next((leaves[near] for near in difflib.get_close_matches(leaf, leaves, 1, 0.8)), None)
 
 
 def _initials(key: str) -> str:
