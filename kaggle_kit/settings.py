@@ -120,8 +120,8 @@ class TrainSettings(Section):
     )
     min_delta: float = setting(0.0, "improvement that counts as one", at_least(0))
     restore_best: bool = setting(True, "end with the best epoch's weights, not the last one's")
-    normalize_inputs: bool = setting(True, "scale each text embedding to unit length before the translator")
-    seed: int = setting(0, "seed of weights, batches and dropout", at_least(0))
+    seed: int = setting(0, "seed of weights, batches and dropout; fold and seed number are mixed in", at_least(0))
+    seeds: int = setting(1, "translators trained on each fold, each from a seed of its own and averaged", at_least(1))
     device: str = setting("auto", "where to compute", one_of("auto", "cuda", "mps", "cpu"))
     precision: str = setting(
         "auto", "arithmetic of the network; loss and logits are always fp32", one_of("auto", "fp32", "bf16", "fp16")

@@ -1,0 +1,206 @@
+"""From checkpoints to predictions: folds, seeds and runs averaged as unit vectors, with weights that were checked.
+
+For one caption the ranking under a weighted mean of predictions is the ranking under the weighted sum of their scores, so weights are
+searched on score matrices that are computed once: adding a member to a trial ensemble is one addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kaggle_kit.errors import DataError, DuplicateError
+from kaggle_kit.files import sha256_of
+from kaggle_kit.metrics import draw_captions, ranks_from_scores, unit
+from kaggle_kit.training.checkpoints import load_translator
+from kaggle_kit.training.crossvalidation import OutOfFold
+
+SAME_COSINE = 0.99999
+"""Mean cosine from which two sets of predictions count as the same one."""
+
+
+def predict_checkpoints(
+    folder: Path, checkpoints: Sequence[dict[str, Any]], text: np.ndarray, *, device: str = "cpu"
+) -> Tensor:
+    """Average the unit predictions of a run's checkpoints.
+
+    Args:
+        folder: the run's folder.
+        checkpoints: of the run's record: ``file`` relative to the folder, and its ``sha256``.
+        text: (n, d_text) float32 text embeddings.
+
+    Returns:
+        (n, d_image) float32 unit vectors on the CPU.
+
+    Raises:
+        MissingError: a checkpoint is not there.
+        DataError: a checkpoint is not the one that the record names, or was made for other dimensions.
+    """
+    rows = torch.from_numpy(np.array(text, dtype=np.float32))
+    total: Tensor | None = None
+    for checkpoint in checkpoints:
+        path = folder / checkpoint["file"]
+        translator = load_translator(path, device)
+        if sha256_of(path) != checkpoint["sha256"]:
+            raise DataError(
+                f"{path} is not the checkpoint that the run recorded", "train the run anew, or restore the file"
+            )
+        if translator.d_text != rows.shape[1]:
+            raise DataError(f"{path} translates {translator.d_text} dimensions, the test captions have {rows.shape[1]}")
+        predicted = translator.translate(rows).cpu()
+        total = predicted if total is None else total + predicted
+    if total is None:
+        raise DataError(f"the run in {folder} has no checkpoints", "kk train --resume finishes a run")
+    return unit(total)
+
+
+def combine(predictions: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Weighted mean of sets of unit vectors, scaled to unit length: (n, d) float32."""
+    total = torch.zeros_like(predictions[0])
+    for vectors, weight in zip(predictions, weights, strict=True):
+        total += weight * unit(vectors)
+    return unit(total)
+
+
+def combine_out_of_fold(parts: Sequence[OutOfFold], weights: Sequence[float]) -> OutOfFold:
+    """The out-of-fold predictions of an ensemble: captions that every part covers."""
+    covered = np.logical_and.reduce([part.covered for part in parts])
+    if not covered.any():
+        raise DataError(
+            "the runs hold out no caption in common, so their ensemble cannot be scored", "train with the same folds"
+        )
+    return OutOfFold(combine([part.predictions for part in parts], weights), covered)
+
+
+def refuse_twins(names: Sequence[str], parts: Sequence[OutOfFold]) -> None:
+    """An average of a prediction with itself changes nothing but the look of it.
+
+    Raises:
+        DuplicateError: two parts hold the same predictions.
+    """
+    for later in range(len(parts)):
+        for earlier in range(later):
+            both = torch.from_numpy(parts[later].covered & parts[earlier].covered)
+            cosine = (parts[later].predictions[both] * parts[earlier].predictions[both]).sum(1)
+            if len(cosine) and float(cosine.mean()) > SAME_COSINE:
+                raise DuplicateError(
+                    f"{names[later]} and {names[earlier]} hold the same predictions (mean cosine {float(cosine.mean()):.6f})",
+                    "leave one of them out",
+                )
+
+
+@dataclass(frozen=True)
+class GalleryScores:
+    """Each part's similarity of captions to the images of their galleries, for the same galleries.
+
+    Attributes:
+        scores: (parts, galleries, size, size) float32; the right image of row i is column i.
+    """
+
+    scores: Tensor
+
+    def mrr(self, weights: Tensor, galleries: Tensor | None = None) -> float:
+        """MRR of the weighted ensemble, over all galleries or the given ones."""
+        chosen = self.scores if galleries is None else self.scores[:, galleries]
+        return _mrr((weights.view(-1, 1, 1, 1) * chosen).sum(0))
+
+
+def _mrr(scores: Tensor) -> float:
+    truth = torch.arange(scores.shape[-1]).expand(scores.shape[:-1])
+    return float((1.0 / ranks_from_scores(scores, truth).double()).mean())
+
+
+def gallery_scores(
+    parts: Sequence[OutOfFold],
+    images: Tensor,
+    image_of_caption: np.ndarray,
+    *,
+    gallery_size: int,
+    draws: int = 2,
+    seed: int = 0,
+) -> GalleryScores:
+    """Score every part in the same random galleries; each image is in one half of the galleries only.
+
+    Args:
+        parts: out-of-fold predictions of the same captions.
+        images: (images, d_image) float32.
+        image_of_caption: (captions,) integer.
+    """
+    covered = np.flatnonzero(np.logical_and.reduce([part.covered for part in parts]))
+    if not len(covered):
+        raise DataError(
+            "the runs hold out no caption in common, so weights cannot be chosen",
+            "give weights, or train with the same folds",
+        )
+    rows = unit(images)
+    # two disjoint sets of images, so that weights chosen on one half can be checked on the other
+    side = np.random.default_rng(seed).permutation(len(images)) % 2
+    collected: list[list[Tensor]] = [[] for _ in parts]
+    for half in (0, 1):
+        captions = covered[side[image_of_caption[covered]] == half]
+        for picks, shown in draw_captions(image_of_caption[captions], draws, seed):
+            size = min(gallery_size, len(shown))
+            dealt = len(shown) // size * size
+            gallery = rows[torch.from_numpy(shown[:dealt])].view(-1, size, rows.shape[1])
+            chosen = torch.from_numpy(captions[picks[:dealt]])
+            for part, into in zip(parts, collected, strict=True):
+                queries = part.predictions[chosen].view(-1, size, rows.shape[1])
+                into.append(queries @ gallery.transpose(1, 2))
+    return GalleryScores(torch.stack([torch.cat(blocks) for blocks in collected]))
+
+
+@dataclass(frozen=True)
+class ChosenWeights:
+    """Weights of an ensemble, and what they are worth on images that did not choose them.
+
+    Attributes:
+        weights: one a part, summing to 1.
+        held_out_mrr: MRR when weights are chosen on one half of the images and scored on the other, both ways.
+        equal_mrr: MRR of equal weights on the same galleries.
+        overfitted: the chosen weights did no better than equal ones on held-out images, so ``weights`` are equal.
+    """
+
+    weights: list[float]
+    held_out_mrr: float
+    equal_mrr: float
+    overfitted: bool
+
+
+def choose_weights(scores: GalleryScores, *, steps: int = 50) -> ChosenWeights:
+    """Greedy selection with replacement, checked on held-out images; equal weights when it does not hold there.
+
+    Source: Caruana et al., Ensemble Selection from Libraries of Models, ICML 2004.
+    """
+    parts, galleries = scores.scores.shape[:2]
+    equal = torch.full((parts,), 1.0 / parts)
+    half = torch.arange(galleries) < galleries // 2
+    halves = (half, ~half) if galleries > 1 else (~half, ~half)
+    held_out = float(
+        np.mean([scores.mrr(_greedy(scores, chosen, steps), other) for chosen, other in (halves, halves[::-1])])
+    )
+    equal_mrr = float(np.mean([scores.mrr(equal, side) for side in halves]))
+    overfitted = held_out <= equal_mrr
+    weights = equal if overfitted else _greedy(scores, torch.ones(galleries, dtype=torch.bool), steps)
+    return ChosenWeights(weights.tolist(), held_out, equal_mrr, overfitted)
+
+
+def _greedy(scores: GalleryScores, galleries: Tensor, steps: int) -> Tensor:
+    """Add the part that helps most, again and again; the counts at the best step are the weights."""
+    chosen = scores.scores[:, galleries]
+    counts, total = torch.zeros(len(chosen)), torch.zeros_like(chosen[0])
+    best, best_mrr = counts, -1.0
+    for _ in range(steps):
+        values = [_mrr(total + part) for part in chosen]
+        pick = int(np.argmax(values))
+        counts = counts.clone()
+        counts[pick] += 1
+        total = total + chosen[pick]
+        if values[pick] > best_mrr:
+            best, best_mrr = counts, values[pick]
+    return best / best.sum()

@@ -1,0 +1,236 @@
+"""Retrieval metrics: the competition's MRR in galleries, and what stands beside it.
+
+A rank counts every gallery row whose score is not below that of the right image, the right image included: ties count against, and a
+score that is NaN never ranks first. Galleries hold each image once, with one caption for each image: several captions of one image in
+one gallery would make copies of the right image count as wrong, and the figure would saturate at 0.4567.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLOCK_ROWS = 4096
+"""Predictions scored at once against a whole gallery: 4,096 x 25,000 float32 scores are 0.4 GB."""
+
+
+@dataclass(frozen=True)
+class GalleryScore:
+    """MRR over galleries: the mean over draws, and the standard error over images of that mean."""
+
+    mrr: float
+    error: float
+    draws: int
+    images: int
+    gallery_size: int
+
+
+@dataclass(frozen=True)
+class RetrievalScores:
+    """What stands beside the competition's score, over one gallery of all images, one caption for each."""
+
+    full_mrr: float
+    recall_at_1: float
+    recall_at_5: float
+    recall_at_10: float
+    ndcg: float
+    median_rank: float
+    cosine: float
+    gallery_size: int
+
+    def to_dict(self) -> dict[str, float]:
+        """The figures by name."""
+        return asdict(self)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Rows of ``vectors`` (…, d) at length 1, float32; a row of zeros stays zero."""
+    return F.normalize(vectors.float(), dim=-1)
+
+
+def ranks_from_scores(scores: Tensor, truth: Tensor) -> Tensor:
+    """Rank of each row's right column, 1 the best.
+
+    Args:
+        scores: (…, n, gallery) similarity of each prediction to each gallery row.
+        truth: (…, n) int64, the column of the right image.
+
+    Returns:
+        (…, n) int64 ranks from 1 to the gallery's size.
+    """
+    right = scores.gather(-1, truth.unsqueeze(-1))  # (…, n, 1)
+    return (~(scores < right)).sum(-1)
+
+
+def retrieval_ranks(predictions: Tensor, gallery: Tensor, truth: Tensor, *, similarity: str = "cosine") -> Tensor:
+    """Rank of the right image among all rows of ``gallery`` for each prediction, in bounded memory.
+
+    Args:
+        predictions: (n, d) float.
+        gallery: (m, d) float, each image once.
+        truth: (n,) int64, the row of the right image.
+        similarity: ``cosine``, or ``dot`` (the gallery's lengths count, as in the organisers' local evaluation).
+
+    Returns:
+        (n,) int64 ranks from 1 to m.
+    """
+    columns = _gallery_rows(gallery, similarity).T  # (d, m)
+    blocks = [
+        ranks_from_scores(predictions[start : start + BLOCK_ROWS].float() @ columns, truth[start : start + BLOCK_ROWS])
+        for start in range(0, len(predictions), BLOCK_ROWS)
+    ]
+    return torch.cat(blocks) if blocks else truth.new_zeros(0)
+
+
+def _gallery_rows(images: Tensor, similarity: str) -> Tensor:
+    """Gallery rows as they are compared; the prediction's length never changes a rank, so it is left alone."""
+    if similarity == "cosine":
+        return unit(images)
+    if similarity == "dot":
+        return images.float()
+    raise ValueError(f"similarity must be cosine or dot, not {similarity!r}")
+
+
+def draw_captions(image_of_caption: np.ndarray, draws: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Random choices of one caption for each image that has any, the images in random order.
+
+    Args:
+        image_of_caption: (n,) integer, the image of each caption.
+        draws: number of choices.
+        seed: the same seed gives the same choices.
+
+    Yields:
+        ``captions`` (images,) int64 and ``images`` (images,) int64, row by row the caption and its image.
+    """
+    generator = np.random.default_rng(seed)
+    order = np.argsort(image_of_caption, kind="stable")
+    images, starts, counts = np.unique(image_of_caption[order], return_index=True, return_counts=True)
+    for _ in range(draws):
+        picks = order[starts + generator.integers(0, counts)]
+        shuffled = generator.permutation(len(images))
+        yield picks[shuffled].astype(np.int64), images[shuffled].astype(np.int64)
+
+
+def gallery_reciprocal_ranks(
+    predictions: Tensor,
+    images: Tensor,
+    image_of_caption: np.ndarray,
+    *,
+    gallery_size: int = 100,
+    draws: int = 10,
+    seed: int = 0,
+    similarity: str = "cosine",
+) -> np.ndarray:
+    """Mean reciprocal rank of each image over the draws in which it fell into a whole gallery.
+
+    In each draw one caption of every image is taken and the images are dealt into galleries of ``gallery_size``; the images left over sit
+    that draw out. With fewer images than a gallery holds, all of them form the only gallery. Two models scored with one seed meet the same
+    galleries, so their figures can be compared image by image.
+
+    Args:
+        predictions: (n, d), one row a caption.
+        images: (m, d), one row an image.
+        image_of_caption: (n,) integer index into ``images``.
+
+    Returns:
+        (m,) float64; NaN for an image without captions or never dealt.
+    """
+    rows = _gallery_rows(images, similarity)
+    total, times = np.zeros(len(images)), np.zeros(len(images))
+    for captions, chosen in draw_captions(np.asarray(image_of_caption), draws, seed):
+        size = min(gallery_size, len(chosen))
+        dealt = len(chosen) // size * size if size else 0
+        if not dealt:
+            break
+        picked = torch.from_numpy(captions[:dealt]).to(predictions.device)
+        shown = torch.from_numpy(chosen[:dealt]).to(rows.device)
+        queries = predictions[picked].float().view(-1, size, predictions.shape[1])  # (galleries, size, d)
+        gallery = rows[shown].view(-1, size, rows.shape[1])
+        truth = torch.arange(size, device=queries.device).expand(len(queries), size)
+        ranks = ranks_from_scores(queries @ gallery.transpose(1, 2), truth)
+        total[chosen[:dealt]] += 1.0 / ranks.flatten().double().cpu().numpy()
+        times[chosen[:dealt]] += 1
+    with np.errstate(invalid="ignore"):
+        return np.where(times > 0, total / np.maximum(times, 1), np.nan)
+
+
+def gallery_mrr(
+    predictions: Tensor,
+    images: Tensor,
+    image_of_caption: np.ndarray,
+    *,
+    gallery_size: int = 100,
+    draws: int = 10,
+    seed: int = 0,
+    similarity: str = "cosine",
+) -> GalleryScore:
+    """The competition's score by draws from captions whose images are known; arguments as in ``gallery_reciprocal_ranks``.
+
+    The standard error is taken over images, the unit that was sampled: more draws make the mean smoother but not this error smaller.
+    """
+    values = gallery_reciprocal_ranks(
+        predictions,
+        images,
+        image_of_caption,
+        gallery_size=gallery_size,
+        draws=draws,
+        seed=seed,
+        similarity=similarity,
+    )
+    values = values[~np.isnan(values)]
+    spread = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    mean = float(values.mean()) if len(values) else float("nan")
+    return GalleryScore(mean, spread, draws, len(values), min(gallery_size, len(values)))
+
+
+def competition_score(
+    predictions: Tensor, answers: Tensor, *, gallery_size: int = 100, similarity: str = "cosine"
+) -> float:
+    """The score as Kaggle computes it: rows in id order, galleries of consecutive rows, row i's right answer is row i.
+
+    Args:
+        predictions: (n, d).
+        answers: (n, d), the image embedding of each row.
+    """
+    rows = _gallery_rows(answers, similarity)
+    reciprocal = [
+        1.0
+        / ranks_from_scores(
+            predictions[start : start + gallery_size].float() @ rows[start : start + gallery_size].T,
+            torch.arange(min(gallery_size, len(rows) - start), device=rows.device),
+        ).double()
+        for start in range(0, len(rows), gallery_size)
+    ]
+    return float(torch.cat(reciprocal).mean())
+
+
+def retrieval_scores(
+    predictions: Tensor, images: Tensor, image_of_caption: np.ndarray, *, seed: int = 0
+) -> RetrievalScores:
+    """Figures over one gallery of all images that have a caption, one random caption for each.
+
+    Args:
+        predictions: (n, d), one row a caption.
+        images: (m, d), one row an image.
+        image_of_caption: (n,) integer index into ``images``.
+    """
+    captions, chosen = next(draw_captions(np.asarray(image_of_caption), 1, seed))
+    queries = predictions[torch.from_numpy(captions).to(predictions.device)]
+    gallery = images[torch.from_numpy(chosen).to(images.device)]
+    truth = torch.arange(len(queries), device=queries.device)
+    ranks = retrieval_ranks(queries, gallery, truth).double()
+    return RetrievalScores(
+        full_mrr=float((1 / ranks).mean()),
+        recall_at_1=float((ranks <= 1).double().mean()),
+        recall_at_5=float((ranks <= 5).double().mean()),
+        recall_at_10=float((ranks <= 10).double().mean()),
+        ndcg=float((1 / torch.log2(ranks + 1)).mean()),
+        median_rank=float(ranks.median()),
+        cosine=float((unit(queries) * unit(gallery)).sum(1).double().mean()),
+        gallery_size=len(gallery),
+    )

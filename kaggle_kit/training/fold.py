@@ -1,0 +1,112 @@
+"""The data of one fold as a translator sees it, resident on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kaggle_kit.metrics import GalleryScore, gallery_mrr
+from kaggle_kit.translators import FitData, Translator
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """Text and images of all pairs, and which captions this fold trains on and which it holds out.
+
+    Attributes:
+        text: (captions, d_text) float32, CPU.
+        images: (images, d_image) float32, CPU.
+        image_of_caption: (captions,) int64, CPU.
+        train: (t,) int64, captions to train on.
+        validation: (v,) int64, captions of held-out images.
+        gallery_size: rows of one gallery of the competition.
+    """
+
+    text: Tensor
+    images: Tensor
+    image_of_caption: Tensor
+    train: Tensor
+    validation: Tensor
+    gallery_size: int
+
+    def fit_data(self, seed: int, device: str) -> FitData:
+        """The training part alone, images renumbered from 0."""
+        used, renumbered = self.image_of_caption[self.train].unique(return_inverse=True)
+        return FitData(
+            text=self.text[self.train].to(device),
+            images=self.images[used].to(device),
+            image_of_caption=renumbered.to(device),
+            seed=seed,
+        )
+
+    def score(self, predictions: Tensor, *, draws: int, seed: int) -> GalleryScore:
+        """MRR in galleries of held-out images for (v, d_image) predictions of the validation captions."""
+        used, renumbered = self.image_of_caption[self.validation].unique(return_inverse=True)
+        return gallery_mrr(
+            predictions,
+            self.images[used].to(predictions.device),
+            renumbered.numpy(),
+            gallery_size=self.gallery_size,
+            draws=draws,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True)
+class EncodedFold:
+    """What the training loop touches: everything encoded once, on the device.
+
+    Attributes:
+        inputs: (t, d_in) encoded training captions.
+        targets: (images, d_out) encoded images, one row an image.
+        image: (t,) int64, row of ``targets`` for each training caption.
+        validation_inputs: (v, d_in) encoded held-out captions.
+        validation_image: (v,) int64, row of ``targets`` for each held-out caption.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    image: Tensor
+    validation_inputs: Tensor
+    validation_image: Tensor
+
+
+@torch.no_grad()
+def encode_fold(data: FoldData, translator: Translator, device: str) -> EncodedFold:
+    """Encode both sides once, after ``translator.prepare``."""
+    return EncodedFold(
+        inputs=translator.encode_text(data.text[data.train].to(device)),
+        targets=translator.encode_images(data.images.to(device)),
+        image=data.image_of_caption[data.train].to(device),
+        validation_inputs=translator.encode_text(data.text[data.validation].to(device)),
+        validation_image=data.image_of_caption[data.validation].to(device),
+    )
+
+
+def fold_data(
+    text: np.ndarray,
+    images: np.ndarray,
+    image_of_caption: np.ndarray,
+    train: np.ndarray,
+    validation: np.ndarray,
+    *,
+    gallery_size: int,
+) -> FoldData:
+    """``FoldData`` from NumPy arrays, without copying the large ones."""
+    return FoldData(
+        text=_as_tensor(text),
+        images=_as_tensor(images),
+        image_of_caption=torch.from_numpy(image_of_caption.astype(np.int64)),
+        train=torch.from_numpy(np.asarray(train, dtype=np.int64)),
+        validation=torch.from_numpy(np.asarray(validation, dtype=np.int64)),
+        gallery_size=gallery_size,
+    )
+
+
+def _as_tensor(array: np.ndarray) -> Tensor:
+    """A float32 tensor over the array's memory; a read-only (memory-mapped) array is copied, for torch may not share it."""
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

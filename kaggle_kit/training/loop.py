@@ -1,0 +1,282 @@
+"""The gradient loop of one fold: exact to the bit when it is stopped and resumed."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kaggle_kit.config import Settings
+from kaggle_kit.errors import DataError, TrainingError
+from kaggle_kit.progress import Task
+from kaggle_kit.training.batches import epoch_batches
+from kaggle_kit.training.checkpoints import load_tensors, save_tensors
+from kaggle_kit.training.fold import EncodedFold, FoldData, encode_fold
+from kaggle_kit.training.interrupts import StopRequest
+from kaggle_kit.training.losses import Loss, build_loss
+from kaggle_kit.training.precision import Hardware
+from kaggle_kit.training.schedule import learning_rate
+from kaggle_kit.training.seeds import generator_for
+from kaggle_kit.translators import Translator
+
+STATE_SCHEMA = 1
+EPOCH_DRAWS = 2
+"""Gallery draws of the score after each epoch; the score of a finished fold takes ``validation.draws``."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the learning curve."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_mrr: float
+    learning_rate: float
+    seconds: float
+    samples_per_s: float
+
+
+@dataclass
+class Position:
+    """How far the loop is: everything about it that is no tensor."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    best_value: float | None = None
+    best_epoch: int = 0
+    epochs_since_best: int = 0
+    epoch_seconds: float = 0.0
+    finished: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class GradientLoop:
+    """Trains a prepared translator on one fold.
+
+    ``seed`` decides batches and dropout; the state file makes a stopped loop go on as if it had never stopped.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        data: FoldData,
+        settings: Settings,
+        hardware: Hardware,
+        *,
+        seed: int,
+        state_path: Path,
+        stop: StopRequest,
+        task: Task,
+    ) -> None:
+        self.translator, self.data, self.settings, self.hardware = translator, data, settings, hardware
+        self.train = settings.train
+        self.seed, self.state_path, self.stop, self.task = seed, state_path, stop, task
+        self.loss: Loss = build_loss(settings.loss.name, settings.loss.options).to(hardware.device)
+        self.fold: EncodedFold = encode_fold(data, translator, hardware.device)
+        self.parameters = [p for module in (translator, self.loss) for p in module.parameters() if p.requires_grad]
+        self.optimizer = self._build_optimizer()
+        self.scaler = torch.amp.GradScaler(hardware.device, enabled=hardware.scales_gradients)
+        self.position = Position()
+        self.best: dict[str, Tensor] = {}
+        self.saved_at = time.monotonic()
+        self.total_steps = len(self._batches(0)) * self.train.epochs
+
+    def _build_optimizer(self) -> torch.optim.Optimizer:
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.train.optimizer]
+        fused = self.hardware.device in ("cpu", "cuda")
+        return kind(
+            self.parameters, lr=self.train.learning_rate, weight_decay=self.train.weight_decay, fused=fused or None
+        )
+
+    def _batches(self, epoch: int) -> list[Tensor]:
+        """The epoch's batches, a function of seed and epoch alone: a resumed epoch deals the same ones again."""
+        generator = generator_for(self.seed, "batches", epoch)
+        captions = self.data.image_of_caption[self.data.train]
+        return epoch_batches(captions, self.train.batch_size, self.train.batches, generator)
+
+    def run(self) -> None:
+        """Train to the last epoch or until early stopping, then put the best weights in place.
+
+        Raises:
+            TrainingError: the loss stayed non-finite.
+            InterruptedWork, KeyboardInterrupt: asked to stop; the state is on disk.
+        """
+        self._resume()
+        while not self.position.finished:
+            self._run_epoch()
+        if self.train.restore_best and self.best:
+            self.translator.load_state_dict(self.best)
+
+    def _run_epoch(self) -> None:
+        batches = self._batches(self.position.epoch)
+        self.translator.train()
+        started = time.perf_counter()
+        for batch in batches[self.position.step_in_epoch :]:
+            self._step(batch)
+            if self.stop or time.monotonic() - self.saved_at > 60 * self.train.checkpoint_minutes:
+                self.position.epoch_seconds += time.perf_counter() - started
+                started = time.perf_counter()
+                self.save_state()
+                if self.stop:
+                    self.stop.raise_stop(f"epoch {self.position.epoch + 1}, step {self.position.step_in_epoch}")
+        self.position.epoch_seconds += time.perf_counter() - started
+        self._finish_epoch(sum(len(batch) for batch in batches))
+
+    def _step(self, batch: Tensor) -> None:
+        position = self.position
+        rows = batch.to(self.hardware.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(position.step, self.total_steps, self.train)
+        self.optimizer.zero_grad(set_to_none=True)
+        images = self.fold.image[rows]
+        with self.hardware.autocast():
+            outputs = self.translator(self.fold.inputs[rows])
+        loss = self.loss(outputs, self.fold.targets[images], images)
+        finite = bool(torch.isfinite(loss)) and self._descend(loss)
+        position.step += 1
+        position.step_in_epoch += 1
+        if finite:
+            position.loss_sum += float(loss.detach()) * len(rows)
+            position.loss_count += len(rows)
+        self._count_skipped(skipped=not finite)
+
+    def _descend(self, loss: Tensor) -> bool:
+        """One optimiser step; False when the gradients were not finite and nothing was changed."""
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        if self.train.clip_norm is not None:
+            norm = nn.utils.clip_grad_norm_(self.parameters, self.train.clip_norm)
+            if not self.hardware.scales_gradients and not bool(torch.isfinite(norm)):
+                return False
+        before = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        # the scaler lowers its scale exactly when it skipped the step
+        return self.scaler.get_scale() >= before
+
+    def _count_skipped(self, *, skipped: bool) -> None:
+        position = self.position
+        position.skipped += skipped
+        position.skipped_in_a_row = position.skipped_in_a_row + 1 if skipped else 0
+        if position.skipped_in_a_row >= self.train.max_skipped_steps:
+            self._diverged(f"{position.skipped_in_a_row} steps in a row had a loss or gradient that is not finite")
+
+    def _diverged(self, what: str) -> None:
+        raise TrainingError(
+            f"training diverged at epoch {self.position.epoch + 1}, step {self.position.step}: {what}",
+            f"lower train.learning_rate (now {self.train.learning_rate:g}), set train.clip_norm, or try --precision fp32",
+        )
+
+    def _finish_epoch(self, samples: int) -> None:
+        position = self.position
+        if not position.loss_count:
+            self._diverged("no step of the epoch had a finite loss")
+        loss, mrr = self._validate()
+        if not (math.isfinite(loss) and math.isfinite(mrr)):
+            self._diverged(f"validation loss {loss}, MRR {mrr}")
+        position.epoch += 1
+        seconds = position.epoch_seconds
+        line = Epoch(
+            epoch=position.epoch,
+            train_loss=position.loss_sum / position.loss_count,
+            validation_loss=loss,
+            validation_mrr=mrr,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            seconds=seconds,
+            samples_per_s=samples / seconds if seconds else 0.0,
+        )
+        position.history.append(asdict(line))
+        self._keep_best(loss if self.train.monitor == "loss" else -mrr)
+        position.step_in_epoch, position.loss_sum, position.loss_count, position.epoch_seconds = 0, 0.0, 0, 0.0
+        self.task.update(position.epoch, loss=line.train_loss, val_loss=loss, mrr=mrr, samples_per_s=line.samples_per_s)
+
+    def _keep_best(self, value: float) -> None:
+        position = self.position
+        if position.best_value is None or value < position.best_value - self.train.min_delta:
+            position.best_value, position.best_epoch, position.epochs_since_best = value, position.epoch, 0
+            self.best = {name: tensor.detach().clone() for name, tensor in self.translator.state_dict().items()}
+        else:
+            position.epochs_since_best += 1
+        patience = self.train.patience
+        stopped_early = patience is not None and position.epochs_since_best >= patience
+        position.finished = stopped_early or position.epoch >= self.train.epochs
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float, float]:
+        """Loss over the held-out captions in batches of the training size and fixed order, and MRR in galleries."""
+        self.translator.eval()
+        inputs, image = self.fold.validation_inputs, self.fold.validation_image
+        if not len(inputs):
+            return 0.0, 0.0
+        order = torch.randperm(len(inputs), generator=generator_for(self.seed, "validation")).to(inputs.device)
+        outputs = torch.empty(len(inputs), self.fold.targets.shape[1], device=inputs.device)
+        total, counted = 0.0, 0
+        for rows in order.split(self.train.batch_size):
+            with self.hardware.autocast():
+                out = self.translator(inputs[rows])
+            outputs[rows] = out.float()
+            if len(rows) > 1:
+                total += float(self.loss(out, self.fold.targets[image[rows]], image[rows])) * len(rows)
+                counted += len(rows)
+        score = self.data.score(self.translator.decode(outputs), draws=EPOCH_DRAWS, seed=self.settings.validation.seed)
+        return total / max(1, counted), score.mrr
+
+    def save_state(self) -> None:
+        """Write everything that a later process needs to go on to the bit."""
+        tensors = {f"model/{name}": tensor for name, tensor in self.translator.state_dict().items()}
+        tensors |= {f"loss/{name}": tensor for name, tensor in self.loss.state_dict().items()}
+        tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{number}/{name}": value for name, value in state.items()}
+        tensors["rng/cpu"] = torch.get_rng_state()
+        if self.hardware.device == "cuda":
+            tensors["rng/cuda"] = torch.cuda.get_rng_state()
+        header = {
+            "schema": STATE_SCHEMA,
+            "position": asdict(self.position),
+            "scaler": self.scaler.state_dict(),
+            "config": self.settings.digest(),
+        }
+        save_tensors(self.state_path, {name: tensor.clone() for name, tensor in tensors.items()}, header)
+        self.saved_at = time.monotonic()
+
+    def _resume(self) -> None:
+        """Take up the state on disk, if there is one."""
+        if not self.state_path.is_file():
+            return
+        tensors, header = load_tensors(self.state_path)
+        if header.get("schema") != STATE_SCHEMA or header.get("config") != self.settings.digest():
+            raise DataError(f"{self.state_path} is the state of other settings", "delete it and resume again")
+        self.translator.load_state_dict(_below(tensors, "model/"))
+        self.loss.load_state_dict(_below(tensors, "loss/"))
+        self.best = {name: tensor.to(self.hardware.device) for name, tensor in _below(tensors, "best/").items()}
+        optimizer: dict[int, dict[str, Any]] = {}
+        for name, tensor in _below(tensors, "optimizer/").items():
+            number, _, key = name.partition("/")
+            optimizer.setdefault(int(number), {})[key] = tensor
+        self.optimizer.load_state_dict(
+            {"state": optimizer, "param_groups": self.optimizer.state_dict()["param_groups"]}
+        )
+        if header["scaler"]:
+            self.scaler.load_state_dict(header["scaler"])
+        self.position = Position(**header["position"])
+        torch.set_rng_state(tensors["rng/cpu"])
+        if self.hardware.device == "cuda":
+            torch.cuda.set_rng_state(tensors["rng/cuda"])
+        self.task.update(self.position.epoch)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with ``prefix``, without it."""
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

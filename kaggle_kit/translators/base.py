@@ -1,0 +1,101 @@
+"""What every translator is: a map from text embeddings to image vectors, learned in closed form or by gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from kaggle_kit.metrics import unit
+from kaggle_kit.registry import Registry
+from kaggle_kit.settings import Section
+
+BLOCK_ROWS = 8192
+"""Captions translated at once: bounds the memory of the hidden layers."""
+
+
+@dataclass(frozen=True)
+class FitData:
+    """What a translator may look at before it is trained: the training part of one fold, nothing else.
+
+    Attributes:
+        text: (captions, d_text) float32, as the file holds them.
+        images: (images, d_image) float32, only images that the training captions belong to.
+        image_of_caption: (captions,) int64 index into ``images``.
+        seed: what every random choice of the preparation derives from.
+    """
+
+    text: Tensor
+    images: Tensor
+    image_of_caption: Tensor
+    seed: int
+
+
+class Translator(nn.Module):
+    """Base of all translators.
+
+    A translator works in four steps, so that whatever depends on the data alone is computed once and not in every training step:
+    ``encode_text`` (once a caption) → ``forward`` (the trained part) → loss against ``encode_images`` (once an image), and for a
+    prediction ``decode`` back to the space of the image vectors. ``translate`` is all of it.
+    """
+
+    Options: ClassVar[type[Section]] = Section
+    closed_form: ClassVar[bool] = False
+
+    def __init__(self, d_text: int, d_image: int, options: Section) -> None:
+        super().__init__()
+        self.d_text, self.d_image, self.options = d_text, d_image, options
+
+    def prepare(self, data: FitData) -> None:
+        """Set what is computed from the training data instead of learned by gradient; a closed form does all its work here."""
+
+    def encode_text(self, text: Tensor) -> Tensor:
+        """(n, d_text) text embeddings as the file holds them → (n, d_in) inputs of ``forward``: unit length by default."""
+        return unit(text)
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """(m, d_image) image vectors → (m, d_out) targets of the loss: unit length by default."""
+        return unit(images)
+
+    def decode(self, outputs: Tensor) -> Tensor:
+        """(n, d_out) outputs of ``forward`` → (n, d_image) vectors to be compared with image vectors."""
+        return outputs
+
+    @torch.no_grad()
+    def translate(self, text: Tensor) -> Tensor:
+        """Predict image vectors of unit length, in evaluation mode and blocks of bounded memory.
+
+        Args:
+            text: (n, d_text) float32 text embeddings as the file holds them, on any device.
+
+        Returns:
+            (n, d_image) float32 unit vectors on the translator's device.
+        """
+        was_training = self.training
+        self.eval()
+        device = next(iter(self.state_dict().values())).device
+        try:
+            blocks = [
+                unit(self.decode(self(self.encode_text(text[start : start + BLOCK_ROWS].to(device)))))
+                for start in range(0, len(text), BLOCK_ROWS)
+            ]
+        finally:
+            self.train(was_training)
+        return torch.cat(blocks) if blocks else torch.zeros(0, self.d_image, device=device)
+
+
+translators: Registry[type[Translator]] = Registry("translator")
+
+
+def build_translator(name: str, d_text: int, d_image: int, options: Mapping[str, Any]) -> Translator:
+    """The registered translator ``name``, untrained, its weights drawn from torch's global generator.
+
+    Raises:
+        UsageError: no translator has that name.
+        ConfigError: an option's value breaks its rule.
+    """
+    kind = translators[name]
+    return kind(d_text, d_image, kind.Options(**options))
