@@ -1,0 +1,33 @@
+"""What the competition's data is: read it, check it, split it, write it.
+
+:func:`load_pairs` and :func:`load_test` are the two doors; everything else works on the plain arrays that they
+return.
+"""
+
+from kaggle_kit.embeddings.captions_file import read_captions
+from kaggle_kit.embeddings.folds import Folds, fold_pairs, group_images, make_folds
+from kaggle_kit.embeddings.leaks import SplitLeaks, split_leaks
+from kaggle_kit.embeddings.load import load_test, read_pairs
+from kaggle_kit.embeddings.locate import find_file, in_notebook, notebook_folder
+from kaggle_kit.embeddings.pairs import DataFile, Pairs, TestCaptions
+
+load_pairs = read_pairs
+
+__all__ = [
+    "DataFile",
+    "Folds",
+    "Pairs",
+    "SplitLeaks",
+    "TestCaptions",
+    "find_file",
+    "fold_pairs",
+    "group_images",
+    "in_notebook",
+    "load_pairs",
+    "load_test",
+    "make_folds",
+    "notebook_folder",
+    "read_captions",
+    "read_pairs",
+    "split_leaks",
+]

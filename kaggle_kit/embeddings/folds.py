@@ -1,0 +1,181 @@
+"""Folds of images: every caption of an image, and every copy of an image, is on one side of a split.
+
+Splitting by caption is the competition's best-known trap: captions of one image on both sides make validation
+meaningless. Here a fold is a property of an image, so that a split with one image on both sides cannot be written
+down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from kaggle_kit.embeddings.npz import NPY_MAGIC
+from kaggle_kit.embeddings.pairs import Pairs
+from kaggle_kit.errors import ConfigError, DataError, MissingError
+from kaggle_kit.files import atomic_writer, read_json, write_json
+from kaggle_kit.settings import FoldSettings
+
+NEVER = -1
+FIVE_FOLDS = FoldSettings()
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Which fold holds out each image.
+
+    Attributes:
+        fold_of_image: (images,) int16, from 0 to ``count`` - 1; -1 for an image that is never held out.
+        count: number of folds; 1 is a single hold-out.
+        seed: seed of the split.
+        holdout: share of the images held out where ``count`` is 1.
+    """
+
+    fold_of_image: np.ndarray
+    count: int
+    seed: int
+    holdout: float
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of who is held out where: equal digests, equal splits."""
+        content = np.ascontiguousarray(self.fold_of_image, dtype="<i2").tobytes()
+        return hashlib.sha256(f"{self.count} {len(self.fold_of_image)} ".encode() + content).hexdigest()
+
+    def split(self, fold: int, image_of_caption: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The captions to train on and those to validate on when ``fold`` is held out.
+
+        Args:
+            fold: from 0 to ``count`` - 1.
+            image_of_caption: (captions,) integer.
+
+        Returns:
+            Two arrays of int64 caption rows, rising.
+        """
+        if not 0 <= fold < self.count:
+            raise ValueError(f"fold {fold} of {self.count}")
+        held_out = self.fold_of_image[image_of_caption] == fold
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+    def images_of(self, fold: int) -> np.ndarray:
+        """The images that ``fold`` holds out, int64 rows, rising."""
+        return np.flatnonzero(self.fold_of_image == fold)
+
+    def save(self, folder: Path) -> None:
+        """Write ``folds.npy`` and ``folds.json`` into ``folder``, atomically."""
+        with atomic_writer(folder / "folds.npy") as file:
+            np.save(file, self.fold_of_image, allow_pickle=False)
+        record = {"count": self.count, "seed": self.seed, "holdout": self.holdout, "digest": self.digest}
+        write_json(folder / "folds.json", {**record, "images": len(self.fold_of_image)})
+
+    @classmethod
+    def load(cls, folder: Path) -> Folds:
+        """The folds saved in ``folder``.
+
+        Raises:
+            MissingError: none are there.
+            DataError: damaged, or the two files do not belong together.
+        """
+        record = read_json(folder / "folds.json")
+        try:
+            folds = cls(
+                _read_npy(folder / "folds.npy"), int(record["count"]), int(record["seed"]), float(record["holdout"])
+            )
+            whole = folds.digest == record["digest"]
+        except (KeyError, TypeError, ValueError):
+            whole = False
+        if not whole:
+            raise DataError(f"{folder}: folds.npy is not what folds.json describes", "restore both files from one run")
+        return folds
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    """An array from a ``.npy`` file of ours; ValueError when it is damaged."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
+                raise ValueError("not a .npy file")
+            file.seek(0)
+            return np.load(file, allow_pickle=False)
+    except FileNotFoundError:
+        raise MissingError(f"no such file: {path}") from None
+    except EOFError as error:
+        raise ValueError(str(error)) from None
+
+
+def make_folds(
+    image_of_caption: np.ndarray,
+    images: int,
+    settings: FoldSettings = FIVE_FOLDS,
+    *,
+    groups: np.ndarray | None = None,
+    is_own: np.ndarray | None = None,
+) -> Folds:
+    """Deal images into folds of equal size, by scikit-learn's seeded splitters.
+
+    Only images that have captions count towards a fold's size; images without any are dealt out as well.
+
+    Args:
+        image_of_caption: (captions,) integer.
+        images: how many images there are.
+        settings: number of folds, share held out, seed.
+        groups: (images,) integer; images of one group stay together (copies of one photo, see :func:`group_images`).
+            None: each on its own.
+        is_own: (images,) bool; others are never held out, except where a copy of theirs is. None: all are.
+
+    Raises:
+        ConfigError: more folds than images, or a hold-out without images.
+    """
+    groups = np.arange(images) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
+    dealt = np.zeros(int(groups.max(initial=-1)) + 1, bool)
+    dealt[groups if is_own is None else groups[is_own]] = True
+    fold_of_group = np.full(len(dealt), NEVER, np.int16)
+    # Groups with captions and groups without are dealt separately, so that every fold has its share of captions.
+    has_captions = np.zeros(len(dealt), bool)
+    has_captions[groups[image_of_caption]] = True
+    _deal(fold_of_group, np.flatnonzero(dealt & has_captions), settings)
+    silent = np.flatnonzero(dealt & ~has_captions)
+    if settings.count > 1:
+        fold_of_group[silent] = np.arange(len(silent)) % settings.count
+    return Folds(fold_of_group[groups], settings.count, settings.seed, settings.holdout)
+
+
+def _deal(fold_of_group: np.ndarray, dealt: np.ndarray, settings: FoldSettings) -> None:
+    from sklearn.model_selection import KFold, ShuffleSplit  # type: ignore[import-untyped] # a second to import: only who splits pays it
+
+    if len(dealt) < max(2, settings.count):
+        raise ConfigError([f"folds.count: {settings.count} folds need as many images; there are {len(dealt)}"])
+    if settings.count > 1:
+        splitter = KFold(settings.count, shuffle=True, random_state=settings.seed)
+    else:
+        splitter = ShuffleSplit(1, test_size=settings.holdout, random_state=settings.seed)
+    try:
+        splits = list(splitter.split(dealt))
+    except ValueError as error:
+        raise ConfigError(
+            [f"folds.holdout: {settings.holdout} of {len(dealt)} images cannot be held out ({error})"]
+        ) from None
+    for fold, (_, held_out) in enumerate(splits):
+        fold_of_group[dealt[held_out]] = fold
+
+
+def group_images(images: np.ndarray) -> np.ndarray:
+    """Which images are copies of one another: (images,) int64, the row of the first copy.
+
+    Exact copies only, that is rows of equal bytes: one pass over (images, d_image) float32.
+    """
+    rows = np.ascontiguousarray(images)
+    first_row: dict[bytes, int] = {}
+    digests = (hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows)
+    return np.array([first_row.setdefault(digest, row) for row, digest in enumerate(digests)], dtype=np.int64)
+
+
+def fold_pairs(pairs: Pairs, settings: FoldSettings = FIVE_FOLDS) -> Folds:
+    """The folds of a training set: copies of an image together, images from elsewhere never held out."""
+    return make_folds(
+        pairs.image_of_caption, len(pairs.images), settings, groups=group_images(pairs.images), is_own=pairs.is_own
+    )

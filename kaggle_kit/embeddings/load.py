@@ -1,0 +1,293 @@
+"""Read the competition's files, checked: a file that loads is one that can be trained on.
+
+All that is wrong with a file's rows is reported at once; what is wrong with its shape is found before anything large
+is read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaggle_kit.competition import TestKeys, TrainKeys
+from kaggle_kit.embeddings.captions_file import read_captions
+from kaggle_kit.embeddings.labels import check_label_header, read_image_of_caption
+from kaggle_kit.embeddings.npz import ArrayHeader, NpzFile
+from kaggle_kit.embeddings.pairs import DataFile, Pairs, TestCaptions
+from kaggle_kit.embeddings.rows import name_rows
+from kaggle_kit.embeddings.store import MemoryStore, Store
+from kaggle_kit.errors import DataError
+from kaggle_kit.files import sha256_of
+from kaggle_kit.progress import SILENCE, Progress
+
+THREADS = 2
+TRAIN_KEYS = TrainKeys()
+TEST_KEYS = TestKeys()
+ARRAYS = ("text", "images", "image_of_caption", "caption_ids", "captions", "image_names")
+REPAIR = "fix the file, or fetch it again with kk fetch; rows are counted from 0"
+
+
+def read_pairs(
+    path: Path, keys: TrainKeys = TRAIN_KEYS, *, store: Store | None = None, progress: Progress = SILENCE
+) -> Pairs:
+    """Read a training file from its npz, without any cache.
+
+    The label matrix is never held; the peak of memory is little more than the arrays of the result (with a ``store``
+    on disk, much less).
+
+    Args:
+        path: the npz file.
+        keys: names of the arrays in it.
+        store: where large arrays go; memory when None.
+
+    Raises:
+        MissingError: no such file.
+        DataError: what is wrong, with the rows.
+    """
+    path = Path(path)
+    before = path.stat() if path.exists() else None
+    task = _Meter(progress, path)
+    file = NpzFile(path, watch=task.add)
+    headers = _check_train_headers(file, keys)
+    store = store or MemoryStore()
+    captions, images = headers[keys.caption_embeddings].shape[0], headers[keys.image_embeddings].shape[0]
+    jobs: dict[str, Callable[[], Any]] = {
+        "text": lambda: _read_floats(file, keys.caption_embeddings, "text", store),
+        "image_of_caption": lambda: read_image_of_caption(file, keys.label, captions, images),
+        "images": lambda: _read_floats(file, keys.image_embeddings, "images", store),
+        "sha256": lambda: sha256_of(path),
+        "captions": lambda: read_texts(file, keys.caption_texts),
+        "image_names": lambda: read_texts(file, keys.image_names),
+        "caption_ids": lambda: _read_ids(file, keys.caption_ids),
+    }
+    results = _run(jobs)
+    image_of_caption, label_problems = results["image_of_caption"]
+    ids, id_problems = results["caption_ids"]
+    _refuse(path, [*results["text"], *results["images"], *label_problems, *id_problems])
+    after = path.stat()
+    if before is None or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise DataError(f"{path} changed while it was being read", "wait until it is complete, then try again")
+    for name, array in (("image_of_caption", image_of_caption), ("caption_ids", ids)):
+        store.put(name, array)
+    store.put("captions", results["captions"])
+    store.put("image_names", results["image_names"])
+    _note_metadata(file, captions, images, progress)
+    task.finish()
+    return pairs_in(store, DataFile(path, after.st_size, results["sha256"]))
+
+
+def pairs_in(store: Store, file: DataFile) -> Pairs:
+    """The pairs whose arrays a store holds."""
+    return Pairs(
+        text=store.get("text"),
+        images=store.get("images"),
+        image_of_caption=store.get("image_of_caption"),
+        caption_ids=store.get("caption_ids"),
+        captions=store.get("captions"),
+        image_names=store.get("image_names"),
+        file=file,
+    )
+
+
+def load_test(
+    path: Path, keys: TestKeys = TEST_KEYS, *, captions_file: Path | None = None, progress: Progress = SILENCE
+) -> TestCaptions:
+    """Read the test captions.
+
+    Args:
+        path: the npz file.
+        keys: names of the arrays in it.
+        captions_file: the same captions as ``id,caption`` lines: fills in the texts where the npz has none. A file
+            that does not fit is noted and left alone.
+
+    Raises:
+        MissingError: no such file.
+        DataError: what is wrong, with the rows.
+    """
+    path = Path(path)
+    file = NpzFile(path)
+    headers = {key: file.header(key) for key in (keys.caption_ids, keys.caption_embeddings)}
+    _check_embeddings(file, keys.caption_embeddings, headers[keys.caption_embeddings])
+    rows = headers[keys.caption_embeddings].shape[0]
+    if rows == 0:
+        raise DataError(f"{path} holds no captions ({keys.caption_embeddings} is empty)", "kk fetch gets the file anew")
+    _check_rows(file, keys.caption_ids, headers[keys.caption_ids], rows, "iu")
+    store = MemoryStore()
+    problems = _read_floats(file, keys.caption_embeddings, "text", store)
+    ids, id_problems = _read_ids(file, keys.caption_ids)
+    _refuse(path, [*problems, *id_problems])
+    captions = _test_texts(file, keys.caption_texts, ids, captions_file, progress)
+    return TestCaptions(ids, store.get("text"), captions, DataFile(path, path.stat().st_size, sha256_of(path)))
+
+
+def _test_texts(file: NpzFile, key: str, ids: np.ndarray, captions_file: Path | None, progress: Progress) -> np.ndarray:
+    listed = read_captions(captions_file) if captions_file is not None else {}
+    if captions_file is not None and sorted(listed) != sorted(ids.tolist()):
+        common = len(set(listed) & set(ids.tolist()))
+        progress.note(
+            f"{captions_file.name} lists {len(listed):,} captions, of which {common:,} are among the {len(ids):,} test ids"
+        )
+    if key in file:
+        _check_rows(file, key, file.header(key), len(ids), "US")
+        return read_texts(file, key)
+    if not listed:
+        file.header(key)  # says which array is missing
+    return np.array([listed.get(int(number), "") for number in ids], dtype=str)
+
+
+def _check_train_headers(file: NpzFile, keys: TrainKeys) -> dict[str, ArrayHeader]:
+    """Describe every array and compare their shapes, before anything large is read."""
+    headers = {
+        key: file.header(key)
+        for key in (
+            keys.caption_embeddings,
+            keys.image_embeddings,
+            keys.label,
+            keys.caption_ids,
+            keys.caption_texts,
+            keys.image_names,
+        )
+    }
+    _check_embeddings(file, keys.caption_embeddings, headers[keys.caption_embeddings])
+    _check_embeddings(file, keys.image_embeddings, headers[keys.image_embeddings])
+    captions, images = headers[keys.caption_embeddings].shape[0], headers[keys.image_embeddings].shape[0]
+    if not captions or not images:
+        raise DataError(f"{file.path} holds {captions} captions and {images} images", "kk fetch gets the file anew")
+    _check_rows(file, keys.caption_ids, headers[keys.caption_ids], captions, "iu")
+    _check_rows(file, keys.caption_texts, headers[keys.caption_texts], captions, "US")
+    _check_rows(file, keys.image_names, headers[keys.image_names], images, "US")
+    check_label_header(file, keys.label, headers[keys.label], captions, images)
+    return headers
+
+
+def _check_embeddings(file: NpzFile, key: str, header: ArrayHeader) -> None:
+    if len(header.shape) != 2 or header.shape[1] == 0 or header.dtype.kind != "f" or header.dtype.itemsize > 8:
+        raise DataError(f"{file.path}: {key} is {header}", "expected (rows, dimensions) of float16, float32 or float64")
+
+
+def _check_rows(file: NpzFile, key: str, header: ArrayHeader, rows: int, kinds: str) -> None:
+    if header.shape == (rows,) and header.dtype.kind in kinds:
+        return
+    kind = "text" if "U" in kinds else "integers"
+    raise DataError(f"{file.path}: {key} is {header}", f"expected ({rows},) of {kind}, as many as there are embeddings")
+
+
+def _read_floats(file: NpzFile, key: str, name: str, store: Store) -> list[str]:
+    """Read embeddings into the store as float32; sentences about rows that are not finite."""
+    header = file.header(key)
+    sink = store.create(name, header.shape, np.dtype(np.float32))
+    bad_rows: list[np.ndarray] = []
+    too_large: list[np.ndarray] = []
+    first = 0
+    try:
+        for rows in _row_blocks(file, key, header):
+            single = _to_float32(rows)
+            if not np.isfinite(_sum(single)):  # one pass instead of three while all is well
+                not_finite = ~np.isfinite(rows).all(axis=1)
+                bad_rows.append(first + np.flatnonzero(not_finite))
+                too_large.append(first + np.flatnonzero(~np.isfinite(single).all(axis=1) & ~not_finite))
+            sink.write(single)
+            first += len(rows)
+    finally:
+        sink.close()
+    return [
+        f"{key}: {name_rows(rows)} {what}"
+        for found, what in ((bad_rows, "NaN or infinite values"), (too_large, "values too large for float32"))
+        if len(rows := np.concatenate([*found, np.empty(0, np.int64)]))
+    ]
+
+
+def _to_float32(rows: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):  # looked for and named by the caller
+        return rows.astype(np.float32, copy=False)
+
+
+def _sum(rows: np.ndarray) -> np.float32:
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflow only costs a closer look
+        return rows.sum()
+
+
+def _row_blocks(file: NpzFile, key: str, header: ArrayHeader) -> Iterable[np.ndarray]:
+    if header.fortran_order:  # columns lie one after the other: no row is complete before the end
+        yield file.read(key)
+        return
+    width = header.shape[1]
+    for block in file.blocks(key, multiple_of=width * header.dtype.itemsize):
+        yield np.frombuffer(block, header.dtype).reshape(-1, width)
+
+
+def read_texts(file: NpzFile, key: str) -> np.ndarray:
+    """An array of text; bytes are taken for UTF-8.
+
+    Raises:
+        DataError: bytes that are not UTF-8.
+    """
+    texts = file.read(key)
+    if texts.dtype.kind == "U":
+        return texts
+    try:
+        return np.array([text.decode("utf-8") for text in texts.tolist()], dtype=str).reshape(texts.shape)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file.path}: {key} holds bytes that are not UTF-8 ({error.reason})", "save it as str"
+        ) from None
+
+
+def _read_ids(file: NpzFile, key: str) -> tuple[np.ndarray, list[str]]:
+    ids = file.read(key)
+    if ids.dtype.kind == "u" and ids.size and ids.max() > np.iinfo(np.int64).max:
+        return ids.astype(np.int64), [f"{key}: ids above {np.iinfo(np.int64).max}"]
+    ids = ids.astype(np.int64)
+    _, first_rows = np.unique(ids, return_index=True)
+    repeated = np.setdiff1d(np.arange(len(ids)), first_rows)
+    return ids, [f"{key}: {name_rows(repeated)} an id that an earlier row has"] if len(repeated) else []
+
+
+def _run(jobs: dict[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Do the jobs side by side, in the given order (the longest first); the first error ends it."""
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="kk-read") as pool:
+        futures = {name: pool.submit(job) for name, job in jobs.items()}
+        try:
+            return {name: future.result() for name, future in futures.items()}
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _refuse(path: Path, problems: list[str]) -> None:
+    if problems:
+        lines = problems[0] if len(problems) == 1 else "\n  " + "\n  ".join(problems)
+        raise DataError(f"{path}: {lines}", REPAIR)
+
+
+def _note_metadata(file: NpzFile, captions: int, images: int, progress: Progress) -> None:
+    """Metadata is optional and never relied upon; where it contradicts the arrays that is worth a line."""
+    for key, actual in (("metadata/num_captions", captions), ("metadata/num_images", images)):
+        if key in file and file.header(key).dtype.kind in "iu" and file.read(key).reshape(-1)[:1].tolist() != [actual]:
+            progress.note(
+                f"{file.path.name}: {key} says {file.read(key).reshape(-1).tolist()}, the arrays hold {actual}"
+            )
+
+
+class _Meter:
+    """Counts bytes read on several threads into one progress task."""
+
+    def __init__(self, progress: Progress, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._done = 0
+        self._task = progress.start(f"reading {path.name}", path.stat().st_size if path.exists() else None, "B")
+
+    def add(self, count: int) -> None:
+        """``count`` more bytes were read."""
+        with self._lock:
+            self._done += count
+            self._task.update(self._done)
+
+    def finish(self) -> None:
+        """All is read."""
+        self._task.finish()

@@ -1,0 +1,122 @@
+"""Where the rows of a large array go while they are read: into memory, or into a ``.npy`` file to be mapped."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from kaggle_kit.errors import DataError
+
+
+class RowSink(Protocol):
+    """Takes the rows of one array in order."""
+
+    def write(self, rows: np.ndarray) -> None:
+        """Append rows."""
+
+    def close(self) -> None:
+        """No more rows will come."""
+
+
+class Store(Protocol):
+    """Holds the arrays of one data file under short names."""
+
+    def create(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> RowSink:
+        """An array to be filled row by row."""
+
+    def put(self, name: str, array: np.ndarray) -> None:
+        """A whole array."""
+
+    def get(self, name: str) -> np.ndarray:
+        """The array called ``name``."""
+
+
+class MemoryStore:
+    """Arrays in memory."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def create(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> RowSink:
+        """An array to be filled row by row.
+
+        Raises:
+            DataError: it does not fit into memory.
+        """
+        try:
+            self._arrays[name] = np.empty(shape, dtype)
+        except MemoryError:
+            raise DataError(f"{name} {shape} does not fit into memory", "use a machine with more memory") from None
+        return _MemorySink(self._arrays[name])
+
+    def put(self, name: str, array: np.ndarray) -> None:
+        """A whole array."""
+        self._arrays[name] = array
+
+    def get(self, name: str) -> np.ndarray:
+        """The array called ``name``."""
+        return self._arrays[name]
+
+
+class _MemorySink:
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        self._next = 0
+
+    def write(self, rows: np.ndarray) -> None:
+        self._array[self._next : self._next + len(rows)] = rows
+        self._next += len(rows)
+
+    def close(self) -> None:
+        pass
+
+
+class FolderStore:
+    """Arrays as ``.npy`` files in a folder, mapped into memory when asked for.
+
+    Mapped copy-on-write: pages come from the file as they are touched, and whoever writes to such an array changes
+    his own copy only.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def create(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> RowSink:
+        """An array to be filled row by row."""
+        file = open(self._path(name), "xb")  # noqa: SIM115 (closed by the sink)
+        file.write(npy_header(shape, dtype))
+        return _FileSink(file)
+
+    def put(self, name: str, array: np.ndarray) -> None:
+        """A whole array."""
+        with open(self._path(name), "xb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    def get(self, name: str) -> np.ndarray:
+        """The array called ``name``, mapped."""
+        return np.load(self._path(name), mmap_mode="c", allow_pickle=False).view(np.ndarray)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"
+
+
+class _FileSink:
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, rows: np.ndarray) -> None:
+        self._file.write(np.ascontiguousarray(rows).data)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """The head of a ``.npy`` file of a C-ordered array."""
+    head = io.BytesIO()
+    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(head, fields)
+    return head.getvalue()
