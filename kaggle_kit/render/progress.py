@@ -1,0 +1,278 @@
+"""Progress of long work: live bars on a terminal, one updating line in a notebook, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
+from rich.progress import Task as BarTask
+from rich.text import Text
+
+from kaggle_kit.progress import Task
+from kaggle_kit.render.text import clean, clock, duration, figure, size
+
+LINE_INTERVAL_S = 10.0
+"""Seconds between two lines about the same work when nothing can be updated in place."""
+
+_RATE_MEMORY_S = 30.0
+
+
+def progress_on(console: Console, *, interval_s: float = LINE_INTERVAL_S) -> Bars | Lines | OneLine:
+    """The kind of progress that suits where ``console`` writes."""
+    if in_notebook():
+        return OneLine(console)
+    return (
+        Bars(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console, interval_s=interval_s)
+    )
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook that a person looks at."""
+    return "ipykernel" in sys.modules and os.environ.get("KAGGLE_KERNEL_RUN_TYPE") != "Batch"
+
+
+class Measure:
+    """How far a piece of work is, how fast it goes and how long it still takes."""
+
+    def __init__(self, what: str, total: float | None, unit: str, now: Callable[[], float] = time.monotonic) -> None:
+        self.what = clean(what)
+        self.total = total
+        self.unit = unit
+        self.now = now
+        self.begun = now()
+        self.done = 0.0
+        self.figures: Mapping[str, object] = {}
+        self._marks = [(self.begun, 0.0)]
+
+    def update(self, done: float, figures: Mapping[str, object]) -> None:
+        """``done`` units are finished in all."""
+        self.done = done
+        self.figures = figures or self.figures
+        moment = self.now()
+        self._marks.append((moment, done))
+        while len(self._marks) > 2 and moment - self._marks[0][0] > _RATE_MEMORY_S:
+            self._marks.pop(0)
+
+    @property
+    def rate(self) -> float | None:
+        """Units a second lately; None before the first."""
+        (start, before), (end, after) = self._marks[0], self._marks[-1]
+        return (after - before) / (end - start) if end > start and after > before else None
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the end at this rate; None when unknown."""
+        rate = self.rate
+        return None if not rate or self.total is None else max(0.0, self.total - self.done) / rate
+
+    def amount(self) -> str:
+        """``12 of 100 epochs``, ``12.3 MB of 627 MB``."""
+        if self.unit == "B":
+            return size(self.done) + (f" of {size(self.total)}" if self.total is not None else "")
+        total = f" of {figure(self.total)}" if self.total is not None else ""
+        return f"{figure(self.done)}{total} {self.unit}".rstrip()
+
+    def speed(self) -> str:
+        """``3.1 epochs/s``, ``41 MB/s``; empty when unknown."""
+        if not self.rate:
+            return ""
+        if self.unit == "B":
+            return f"{size(self.rate)}/s"
+        return f"{figure(self.rate)} {self.unit}/s" if self.unit else f"{figure(self.rate)}/s"
+
+    def shown_figures(self) -> str:
+        """``loss 1.234, mrr 0.456``."""
+        return ", ".join(f"{clean(name)} {figure(value)}" for name, value in self.figures.items() if value is not None)
+
+    def line(self) -> str:
+        """All of it on one line."""
+        left = f"{clock(self.left_s)} left" if self.left_s is not None else ""
+        parts = [self.amount() if self.done or self.total else "", self.shown_figures(), self.speed(), left]
+        told = ", ".join(part for part in parts if part)
+        return f"{self.what}: {told}" if told else self.what
+
+
+class Lines:
+    """One line for each finished piece of work, each epoch, and every ``interval_s`` seconds in between."""
+
+    def __init__(
+        self, console: Console, *, interval_s: float = LINE_INTERVAL_S, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.console = console
+        self.interval_s = interval_s
+        self.now = now
+
+    def start(self, what: str, total: float | None = None, unit: str = "") -> Task:
+        """Begin to watch ``what``."""
+        return _LineTask(self, Measure(what, total, unit, self.now))
+
+    def note(self, text: str) -> None:
+        """One line for people."""
+        self.say(clean(text))
+
+    def say(self, line: str) -> None:
+        """Print a line whole, however wide: it goes to a file or a log."""
+        self.console.print(Text(line), soft_wrap=True)
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+class _LineTask:
+    def __init__(self, screen: Lines, measure: Measure) -> None:
+        self.screen = screen
+        self.measure = measure
+        self.last = measure.begun
+
+    def update(self, done: float, **figures: object) -> None:
+        """Say where the work is, if it is time to."""
+        epoch = self.measure.unit.startswith("epoch") and int(done) > int(self.measure.done)
+        self.measure.update(done, figures)
+        if epoch or self.measure.now() - self.last >= self.screen.interval_s:
+            self.last = self.measure.now()
+            self.screen.say(self.measure.line())
+
+    def finish(self, summary: str = "") -> None:
+        """Say how it ended; work without a summary is mentioned when it took long enough to have been noticed."""
+        took = self.measure.now() - self.measure.begun
+        if summary:
+            self.screen.say(clean(summary))
+        elif took >= self.screen.interval_s:
+            self.screen.say(f"{self.measure.what}: done in {duration(took)}")
+
+
+class OneLine:
+    """A notebook's cell: one line that is written over, and a line that stays for each summary and note."""
+
+    def __init__(self, console: Console, *, interval_s: float = 0.2, now: Callable[[], float] = time.monotonic) -> None:
+        self.file = console.file
+        self.interval_s = interval_s
+        self.now = now
+        self.width = 0
+
+    def start(self, what: str, total: float | None = None, unit: str = "") -> Task:
+        """Begin to watch ``what``."""
+        return _OneLineTask(self, Measure(what, total, unit, self.now))
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self.write_over(clean(text), stay=True)
+
+    def write_over(self, line: str, *, stay: bool = False) -> None:
+        """Replace the line that is shown; ``stay`` leaves it and goes on below."""
+        self.file.write("\r" + line.ljust(self.width) + ("\n" if stay else ""))
+        self.file.flush()
+        self.width = 0 if stay else len(line)
+
+    def close(self) -> None:
+        """Leave the cursor on a line of its own."""
+        if self.width:
+            self.write_over("", stay=True)
+
+
+class _OneLineTask:
+    def __init__(self, screen: OneLine, measure: Measure) -> None:
+        self.screen = screen
+        self.measure = measure
+        self.last = measure.begun - screen.interval_s
+
+    def update(self, done: float, **figures: object) -> None:
+        """Write the line anew, not more often than an eye can follow."""
+        self.measure.update(done, figures)
+        if self.measure.now() - self.last >= self.screen.interval_s:
+            self.last = self.measure.now()
+            self.screen.write_over(self.measure.line())
+
+    def finish(self, summary: str = "") -> None:
+        """Leave the summary, or nothing."""
+        self.screen.write_over(clean(summary), stay=bool(summary))
+
+
+class Bars:
+    """Live bars on a terminal; they vanish when the work ends, summaries and notes stay above them."""
+
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+        self.console = console
+        self.now = now
+        self._live: Progress | None = None
+        self._open: set[TaskID] = set()
+
+    def start(self, what: str, total: float | None = None, unit: str = "") -> Task:
+        """Begin to watch ``what``."""
+        if self._live is None:
+            self._live = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=20),
+                _MeasureColumn(),
+                console=self.console,
+                transient=True,
+                refresh_per_second=8,
+            )
+            self._live.start()
+        measure = Measure(what, total, unit, self.now)
+        task = self._live.add_task(measure.what, total=total, measure=measure)
+        self._open.add(task)
+        return _BarHandle(self, task, measure)
+
+    def note(self, text: str) -> None:
+        """One line for people, above the bars."""
+        self.console.print(Text(clean(text)), soft_wrap=True)
+
+    def move(self, task: TaskID, measure: Measure) -> None:
+        """Redraw a bar."""
+        if self._live is not None and task in self._open:
+            self._live.update(task, completed=measure.done)
+
+    def end(self, task: TaskID) -> None:
+        """Take a bar away, and the display with the last one."""
+        if self._live is None or task not in self._open:
+            return
+        self._open.discard(task)
+        self._live.remove_task(task)
+        if not self._open:
+            self.close()
+
+    def close(self) -> None:
+        """Stop the live display, whatever is still open."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+            self._open.clear()
+
+
+class _BarHandle:
+    def __init__(self, bars: Bars, task: TaskID, measure: Measure) -> None:
+        self.bars = bars
+        self.task = task
+        self.measure = measure
+
+    def update(self, done: float, **figures: object) -> None:
+        """Move the bar."""
+        self.measure.update(done, figures)
+        self.bars.move(self.task, self.measure)
+
+    def finish(self, summary: str = "") -> None:
+        """Take the bar away and leave the summary."""
+        self.bars.end(self.task)
+        if summary:
+            self.bars.note(summary)
+
+
+class _MeasureColumn(ProgressColumn):
+    """Amount, figures, rate and time left beside a bar."""
+
+    def render(self, task: BarTask) -> Text:
+        """The text beside the bar of ``task``."""
+        measure: Measure = task.fields["measure"]
+        left = f"{clock(measure.left_s)} left" if measure.left_s is not None else ""
+        parts = [
+            measure.amount() if measure.done or measure.total else "",
+            measure.shown_figures(),
+            measure.speed(),
+            left,
+        ]
+        return Text("  ".join(part for part in parts if part), no_wrap=True, overflow="ellipsis")

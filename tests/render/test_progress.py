@@ -1,0 +1,152 @@
+"""Progress on a terminal, in a notebook and in a file."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from kaggle_kit.render.progress import Bars, Lines, Measure, OneLine, progress_on
+
+
+class Clock:
+    """A clock that only moves when told to."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def console(*, terminal: bool = False, width: int = 100) -> Console:
+    return Console(
+        file=io.StringIO(), width=width, force_terminal=terminal, markup=False, highlight=False, legacy_windows=False
+    )
+
+
+def written(lines: Lines) -> list[str]:
+    return lines.console.file.getvalue().splitlines()
+
+
+def test_measure_tells_amount_rate_and_time_left(clock):
+    measure = Measure("train.npz", 200_000_000, "B", clock)
+    clock.time += 2
+    measure.update(50_000_000, {})
+    assert measure.line() == "train.npz: 50.0 MB of 200 MB, 25.0 MB/s, 0:06 left"
+
+
+def test_rate_follows_the_last_half_minute(clock):
+    measure = Measure("x", None, "rows", clock)
+    for done in (1000, 1010, 1020, 1030):
+        clock.time += 20
+        measure.update(done, {})
+    assert measure.rate == pytest.approx(0.5)
+    assert measure.left_s is None
+
+
+def test_lines_tell_each_epoch(clock):
+    lines = Lines(console(), now=clock)
+    task = lines.start("fold 1", 3, "epochs")
+    for epoch in (1, 2, 3):
+        clock.time += 0.5
+        task.update(epoch, loss=2.0 / epoch, mrr=0.5, samples_per_s=12345.6)
+    task.finish("fold 1: MRR 0.5000")
+    assert written(lines) == [
+        "fold 1: 1 of 3 epochs, loss 2, mrr 0.5, samples_per_s 12,346, 2 epochs/s, 0:01 left",
+        "fold 1: 2 of 3 epochs, loss 1, mrr 0.5, samples_per_s 12,346, 2 epochs/s, 0:00 left",
+        "fold 1: 3 of 3 epochs, loss 0.6667, mrr 0.5, samples_per_s 12,346, 2 epochs/s, 0:00 left",
+        "fold 1: MRR 0.5000",
+    ]
+
+
+def test_lines_tell_other_work_every_interval_only(clock):
+    lines = Lines(console(), interval_s=10, now=clock)
+    task = lines.start("train.npz", 100, "B")
+    for done in range(1, 26):
+        clock.time += 1
+        task.update(done)
+    assert len(written(lines)) == 2
+    assert written(lines)[0].startswith("train.npz: 10 B of 100 B")
+
+
+def test_short_work_without_a_summary_leaves_no_line(clock):
+    lines = Lines(console(), now=clock)
+    lines.start("quick", 1).finish()
+    assert written(lines) == []
+
+
+def test_long_work_without_a_summary_leaves_its_duration(clock):
+    lines = Lines(console(), now=clock)
+    task = lines.start("slow", 1)
+    clock.time += 75
+    task.finish()
+    assert written(lines) == ["slow: done in 1 min 15 s"]
+
+
+def test_lines_are_never_broken_and_never_interpreted(clock):
+    lines = Lines(console(width=20), now=clock)
+    lines.note("[bold]" + "long " * 20 + "\x1b[2J")
+    assert written(lines) == ["[bold]" + "long " * 20 + "\\x1b[2J"]
+
+
+def test_one_line_is_written_over_in_a_notebook(clock):
+    shown = OneLine(console(), now=clock)
+    task = shown.start("fold 1", 3, "epochs")
+    task.update(1, loss=2.0)
+    clock.time += 1
+    task.update(2, loss=1.0)
+    task.finish("fold 1 done")
+    text = shown.file.getvalue()
+    assert text.count("\n") == 1
+    assert text.split("\r")[1].startswith("fold 1: 1 of 3 epochs, loss 2")
+    assert text.split("\r")[-1].rstrip(" \n") == "fold 1 done"
+
+
+def test_one_line_updates_no_faster_than_an_eye_follows(clock):
+    shown = OneLine(console(), now=clock)
+    task = shown.start("fold 1", 1000, "epochs")
+    for epoch in range(100):
+        clock.time += 0.001
+        task.update(epoch)
+    assert shown.file.getvalue().count("\r") == 1
+
+
+def test_bars_vanish_and_summaries_stay():
+    bars = Bars(console(terminal=True))
+    first, second = bars.start("all files", 100, "B"), bars.start("[red]train.npz", 50, "B")
+    second.update(25, loss=0.5)
+    bars.note("using the mounted data")
+    second.finish("train.npz: 50 B")
+    first.finish()
+    text = bars.console.file.getvalue()
+    assert "using the mounted data" in text
+    assert "train.npz: 50 B" in text
+    assert text.rstrip().endswith("\x1b[2K") or "\x1b[?25h" in text  # the cursor is shown again, the bars are erased
+
+
+def test_bars_can_be_closed_in_the_middle_and_used_no_more():
+    bars = Bars(console(terminal=True))
+    task = bars.start("training", 10, "epochs")
+    bars.close()
+    bars.close()
+    task.update(3)
+    task.finish("stopped")
+    assert "stopped" in bars.console.file.getvalue()
+
+
+def test_kind_follows_the_console(monkeypatch):
+    import sys
+
+    assert isinstance(progress_on(console(terminal=True)), Bars)
+    assert isinstance(progress_on(console()), Lines)
+    monkeypatch.setitem(sys.modules, "ipykernel", object())
+    assert isinstance(progress_on(console()), OneLine)
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    assert isinstance(progress_on(console()), Lines)
