@@ -6,10 +6,13 @@ return.
 
 from kaggle_kit.embeddings.captions_file import read_captions
 from kaggle_kit.embeddings.folds import Folds, fold_pairs, group_images, make_folds
+from kaggle_kit.embeddings.generate import generate_competition
+from kaggle_kit.embeddings.hide import hide_images
 from kaggle_kit.embeddings.leaks import SplitLeaks, split_leaks
 from kaggle_kit.embeddings.load import load_test, read_pairs
 from kaggle_kit.embeddings.locate import find_file, in_notebook, notebook_folder
 from kaggle_kit.embeddings.pairs import DataFile, Pairs, TestCaptions
+from kaggle_kit.embeddings.write import write_test_npz, write_train_npz
 
 load_pairs = read_pairs
 
@@ -21,7 +24,9 @@ __all__ = [
     "TestCaptions",
     "find_file",
     "fold_pairs",
+    "generate_competition",
     "group_images",
+    "hide_images",
     "in_notebook",
     "load_pairs",
     "load_test",
@@ -30,4 +35,6 @@ __all__ = [
     "read_captions",
     "read_pairs",
     "split_leaks",
+    "write_test_npz",
+    "write_train_npz",
 ]
