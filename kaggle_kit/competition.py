@@ -64,6 +64,7 @@ class Competition(Section):
     slug: str = setting("aml-competition", "the competition's name in its URL")
     title: str = setting("", "the competition's title, for people")
     gallery_size: int = setting(100, "rows of one retrieval gallery", at_least(2))
+    rehearsal: bool = setting(False, "a rehearsal: its records stay out of the real competition's history and checks")
     files: CompetitionFiles = setting(CompetitionFiles(), "the competition's files")
     train_keys: TrainKeys = setting(TrainKeys(), "arrays of the training file")
     test_keys: TestKeys = setting(TestKeys(), "arrays of the test file")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kaggle_kit.errors import DataError, DuplicateError
 from kaggle_kit.files import sha256_of
-from kaggle_kit.metrics import draw_captions, ranks_from_scores, unit
+from kaggle_kit.metrics import deal_galleries, gallery_similarities, ranks_from_scores, unit
 from kaggle_kit.training.checkpoints import load_translator
 from kaggle_kit.training.crossvalidation import OutOfFold
 
@@ -69,13 +69,28 @@ def combine(predictions: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
 
 
 def combine_out_of_fold(parts: Sequence[OutOfFold], weights: Sequence[float]) -> OutOfFold:
-    """The out-of-fold predictions of an ensemble: captions that every part covers."""
+    """The out-of-fold predictions of an ensemble: captions that every part covers, images grouped by their folds in every part.
+
+    Raises:
+        DataError: no caption is covered by all parts.
+    """
+    covered = _common(parts)
+    return OutOfFold(combine([part.predictions for part in parts], weights), covered, _common_folds(parts))
+
+
+def _common(parts: Sequence[OutOfFold]) -> np.ndarray:
     covered = np.logical_and.reduce([part.covered for part in parts])
     if not covered.any():
         raise DataError(
             "the runs hold out no caption in common, so their ensemble cannot be scored", "train with the same folds"
         )
-    return OutOfFold(combine([part.predictions for part in parts], weights), covered)
+    return covered
+
+
+def _common_folds(parts: Sequence[OutOfFold]) -> np.ndarray:
+    """Groups of images that were held out together in every part."""
+    folds = np.stack([part.fold_of_image for part in parts])
+    return np.unique(folds, axis=1, return_inverse=True)[1].reshape(-1)
 
 
 def refuse_twins(names: Sequence[str], parts: Sequence[OutOfFold]) -> None:
@@ -101,9 +116,11 @@ class GalleryScores:
 
     Attributes:
         scores: (parts, galleries, size, size) float32; the right image of row i is column i.
+        first_half: (galleries,) bool; the images of these galleries are in none of the others.
     """
 
     scores: Tensor
+    first_half: Tensor
 
     def mrr(self, weights: Tensor, galleries: Tensor | None = None) -> float:
         """MRR of the weighted ensemble, over all galleries or the given ones."""
@@ -125,34 +142,31 @@ def gallery_scores(
     draws: int = 2,
     seed: int = 0,
 ) -> GalleryScores:
-    """Score every part in the same random galleries; each image is in one half of the galleries only.
+    """Score every part in the same random galleries; each image is in one half of the galleries only (first half, second half).
 
     Args:
         parts: out-of-fold predictions of the same captions.
         images: (images, d_image) float32.
         image_of_caption: (captions,) integer.
     """
-    covered = np.flatnonzero(np.logical_and.reduce([part.covered for part in parts]))
-    if not len(covered):
-        raise DataError(
-            "the runs hold out no caption in common, so weights cannot be chosen",
-            "give weights, or train with the same folds",
-        )
+    covered, folds = np.flatnonzero(_common(parts)), _common_folds(parts)
     rows = unit(images)
     # two disjoint sets of images, so that weights chosen on one half can be checked on the other
     side = np.random.default_rng(seed).permutation(len(images)) % 2
     collected: list[list[Tensor]] = [[] for _ in parts]
+    halves: list[int] = []
+    size = gallery_size
     for half in (0, 1):
         captions = covered[side[image_of_caption[covered]] == half]
-        for picks, shown in draw_captions(image_of_caption[captions], draws, seed):
-            size = min(gallery_size, len(shown))
-            dealt = len(shown) // size * size
-            gallery = rows[torch.from_numpy(shown[:dealt])].view(-1, size, rows.shape[1])
-            chosen = torch.from_numpy(captions[picks[:dealt]])
+        dealt = deal_galleries(image_of_caption[captions], gallery_size=size, draws=draws, seed=seed, groups=folds)
+        for picks, shown in dealt:
+            size = shown.shape[1]
+            halves += [half] * len(shown)
             for part, into in zip(parts, collected, strict=True):
-                queries = part.predictions[chosen].view(-1, size, rows.shape[1])
-                into.append(queries @ gallery.transpose(1, 2))
-    return GalleryScores(torch.stack([torch.cat(blocks) for blocks in collected]))
+                into.append(gallery_similarities(part.predictions, rows, captions[picks], shown)[0])
+    smallest = min(block.shape[-1] for block in collected[0])
+    scores = torch.stack([torch.cat([b[:, :smallest, :smallest] for b in blocks]) for blocks in collected])
+    return GalleryScores(scores, torch.tensor(halves) == 0)
 
 
 @dataclass(frozen=True)
@@ -161,12 +175,14 @@ class ChosenWeights:
 
     Attributes:
         weights: one a part, summing to 1.
+        chosen_mrr: MRR of the weights chosen on all galleries, on those same galleries: optimistic.
         held_out_mrr: MRR when weights are chosen on one half of the images and scored on the other, both ways.
         equal_mrr: MRR of equal weights on the same galleries.
         overfitted: the chosen weights did no better than equal ones on held-out images, so ``weights`` are equal.
     """
 
     weights: list[float]
+    chosen_mrr: float
     held_out_mrr: float
     equal_mrr: float
     overfitted: bool
@@ -179,15 +195,20 @@ def choose_weights(scores: GalleryScores, *, steps: int = 50) -> ChosenWeights:
     """
     parts, galleries = scores.scores.shape[:2]
     equal = torch.full((parts,), 1.0 / parts)
-    half = torch.arange(galleries) < galleries // 2
-    halves = (half, ~half) if galleries > 1 else (~half, ~half)
+    halves = (scores.first_half, ~scores.first_half)
     held_out = float(
         np.mean([scores.mrr(_greedy(scores, chosen, steps), other) for chosen, other in (halves, halves[::-1])])
     )
     equal_mrr = float(np.mean([scores.mrr(equal, side) for side in halves]))
+    chosen = _greedy(scores, torch.ones(galleries, dtype=torch.bool), steps)
     overfitted = held_out <= equal_mrr
-    weights = equal if overfitted else _greedy(scores, torch.ones(galleries, dtype=torch.bool), steps)
-    return ChosenWeights(weights.tolist(), held_out, equal_mrr, overfitted)
+    return ChosenWeights(
+        weights=(equal if overfitted else chosen).tolist(),
+        chosen_mrr=scores.mrr(chosen),
+        held_out_mrr=held_out,
+        equal_mrr=equal_mrr,
+        overfitted=overfitted,
+    )
 
 
 def _greedy(scores: GalleryScores, galleries: Tensor, steps: int) -> Tensor:

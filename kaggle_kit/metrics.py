@@ -96,24 +96,35 @@ def _gallery_rows(images: Tensor, similarity: str) -> Tensor:
     raise ValueError(f"similarity must be cosine or dot, not {similarity!r}")
 
 
-def draw_captions(image_of_caption: np.ndarray, draws: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Random choices of one caption for each image that has any, the images in random order.
+def deal_galleries(
+    image_of_caption: np.ndarray, *, gallery_size: int, draws: int, seed: int, groups: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Deal images at random into galleries, each image once a draw, with one random caption for each.
+
+    Images left over by whole galleries sit a draw out. A group with fewer images than a gallery forms one gallery, and then all
+    galleries are of that smaller size.
 
     Args:
         image_of_caption: (n,) integer, the image of each caption.
-        draws: number of choices.
-        seed: the same seed gives the same choices.
+        gallery_size: images in a gallery.
+        draws: how often everything is dealt anew.
+        seed: the same seed deals the same galleries.
+        groups: (images,) integer; a gallery holds images of one group only. None: all are one group.
 
     Yields:
-        ``captions`` (images,) int64 and ``images`` (images,) int64, row by row the caption and its image.
+        ``captions`` and ``images``, both (galleries, size) int64, place by place the caption and its image.
     """
     generator = np.random.default_rng(seed)
     order = np.argsort(image_of_caption, kind="stable")
     images, starts, counts = np.unique(image_of_caption[order], return_index=True, return_counts=True)
-    for _ in range(draws):
+    group = np.zeros(len(images), dtype=np.int64) if groups is None else np.asarray(groups)[images]
+    members = [np.flatnonzero(group == number) for number in np.unique(group)]
+    size = min([gallery_size, *map(len, members)])
+    for _ in range(draws if size else 0):
         picks = order[starts + generator.integers(0, counts)]
-        shuffled = generator.permutation(len(images))
-        yield picks[shuffled].astype(np.int64), images[shuffled].astype(np.int64)
+        dealt = [generator.permutation(rows)[: len(rows) // size * size] for rows in members]
+        places = np.concatenate(dealt).reshape(-1, size)
+        yield picks[places].astype(np.int64), images[places].astype(np.int64)
 
 
 def gallery_reciprocal_ranks(
@@ -125,38 +136,52 @@ def gallery_reciprocal_ranks(
     draws: int = 10,
     seed: int = 0,
     similarity: str = "cosine",
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Mean reciprocal rank of each image over the draws in which it fell into a whole gallery.
+    """Mean reciprocal rank of each image over the draws in which it fell into a gallery.
 
-    In each draw one caption of every image is taken and the images are dealt into galleries of ``gallery_size``; the images left over sit
-    that draw out. With fewer images than a gallery holds, all of them form the only gallery. Two models scored with one seed meet the same
-    galleries, so their figures can be compared image by image.
+    Two models scored with one seed meet the same galleries, so their figures can be compared image by image.
 
     Args:
         predictions: (n, d), one row a caption.
         images: (m, d), one row an image.
         image_of_caption: (n,) integer index into ``images``.
+        groups: (m,) integer. Out-of-fold predictions need the fold of each image here: a translator's training images are nearer to
+            its predictions than unseen ones, so in a gallery of mixed folds they would compete unfairly.
 
     Returns:
         (m,) float64; NaN for an image without captions or never dealt.
     """
     rows = _gallery_rows(images, similarity)
     total, times = np.zeros(len(images)), np.zeros(len(images))
-    for captions, chosen in draw_captions(np.asarray(image_of_caption), draws, seed):
-        size = min(gallery_size, len(chosen))
-        dealt = len(chosen) // size * size if size else 0
-        if not dealt:
-            break
-        picked = torch.from_numpy(captions[:dealt]).to(predictions.device)
-        shown = torch.from_numpy(chosen[:dealt]).to(rows.device)
-        queries = predictions[picked].float().view(-1, size, predictions.shape[1])  # (galleries, size, d)
-        gallery = rows[shown].view(-1, size, rows.shape[1])
-        truth = torch.arange(size, device=queries.device).expand(len(queries), size)
-        ranks = ranks_from_scores(queries @ gallery.transpose(1, 2), truth)
-        total[chosen[:dealt]] += 1.0 / ranks.flatten().double().cpu().numpy()
-        times[chosen[:dealt]] += 1
-    with np.errstate(invalid="ignore"):
-        return np.where(times > 0, total / np.maximum(times, 1), np.nan)
+    dealt = deal_galleries(
+        np.asarray(image_of_caption), gallery_size=gallery_size, draws=draws, seed=seed, groups=groups
+    )
+    for captions, shown in dealt:
+        ranks = ranks_from_scores(*gallery_similarities(predictions, rows, captions, shown))
+        total[shown] += 1.0 / ranks.double().cpu().numpy()
+        times[shown] += 1
+    return np.where(times > 0, total / np.maximum(times, 1), np.nan)
+
+
+def gallery_similarities(
+    predictions: Tensor, rows: Tensor, captions: np.ndarray, shown: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Scores of dealt galleries and the right columns.
+
+    Args:
+        predictions: (n, d).
+        rows: (m, d) float32 gallery rows as compared.
+        captions: (galleries, size) int64 rows of ``predictions``.
+        shown: (galleries, size) int64 rows of ``rows``.
+
+    Returns:
+        (galleries, size, size) float32 scores and (galleries, size) int64, the right column of each row.
+    """
+    queries = predictions[torch.from_numpy(captions).to(predictions.device)].float()  # (galleries, size, d)
+    gallery = rows[torch.from_numpy(shown).to(rows.device)]
+    truth = torch.arange(shown.shape[1], device=queries.device).expand(shown.shape)
+    return queries @ gallery.transpose(1, 2), truth
 
 
 def gallery_mrr(
@@ -168,6 +193,7 @@ def gallery_mrr(
     draws: int = 10,
     seed: int = 0,
     similarity: str = "cosine",
+    groups: np.ndarray | None = None,
 ) -> GalleryScore:
     """The competition's score by draws from captions whose images are known; arguments as in ``gallery_reciprocal_ranks``.
 
@@ -181,11 +207,19 @@ def gallery_mrr(
         draws=draws,
         seed=seed,
         similarity=similarity,
+        groups=groups,
     )
     values = values[~np.isnan(values)]
     spread = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
     mean = float(values.mean()) if len(values) else float("nan")
-    return GalleryScore(mean, spread, draws, len(values), min(gallery_size, len(values)))
+    return GalleryScore(mean, spread, draws, len(values), _shown_size(gallery_size, image_of_caption, groups))
+
+
+def _shown_size(gallery_size: int, image_of_caption: np.ndarray, groups: np.ndarray | None) -> int:
+    """The size of the galleries that were dealt."""
+    for _, shown in deal_galleries(image_of_caption, gallery_size=gallery_size, draws=1, seed=0, groups=groups):
+        return shown.shape[1]
+    return 0
 
 
 def competition_score(
@@ -210,20 +244,36 @@ def competition_score(
 
 
 def retrieval_scores(
-    predictions: Tensor, images: Tensor, image_of_caption: np.ndarray, *, seed: int = 0
+    predictions: Tensor,
+    images: Tensor,
+    image_of_caption: np.ndarray,
+    *,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> RetrievalScores:
-    """Figures over one gallery of all images that have a caption, one random caption for each.
+    """Figures over galleries of all images of a group (the fold, for out-of-fold predictions), one random caption for each.
 
     Args:
         predictions: (n, d), one row a caption.
         images: (m, d), one row an image.
         image_of_caption: (n,) integer index into ``images``.
+        groups: (m,) integer as in ``gallery_reciprocal_ranks``; None: one gallery of all images that have a caption.
     """
-    captions, chosen = next(draw_captions(np.asarray(image_of_caption), 1, seed))
-    queries = predictions[torch.from_numpy(captions).to(predictions.device)]
-    gallery = images[torch.from_numpy(chosen).to(images.device)]
-    truth = torch.arange(len(queries), device=queries.device)
-    ranks = retrieval_ranks(queries, gallery, truth).double()
+    group = np.zeros(len(images), dtype=np.int64) if groups is None else np.asarray(groups)
+    ranks, cosines, sizes = [], [], []
+    for number in np.unique(group[image_of_caption]):
+        own = np.flatnonzero(group[image_of_caption] == number)
+        whole = len(np.unique(image_of_caption[own]))
+        picks, shown = next(deal_galleries(image_of_caption[own], gallery_size=whole, draws=1, seed=seed))
+        queries = predictions[torch.from_numpy(own[picks[0]]).to(predictions.device)]
+        gallery = images[torch.from_numpy(shown[0]).to(images.device)]
+        ranks.append(retrieval_ranks(queries, gallery, torch.arange(whole, device=queries.device)).double())
+        cosines.append((unit(queries) * unit(gallery)).sum(1).double())
+        sizes.append(whole)
+    return _summary(torch.cat(ranks), torch.cat(cosines), round(float(np.mean(sizes))))
+
+
+def _summary(ranks: Tensor, cosines: Tensor, gallery_size: int) -> RetrievalScores:
     return RetrievalScores(
         full_mrr=float((1 / ranks).mean()),
         recall_at_1=float((ranks <= 1).double().mean()),
@@ -231,6 +281,6 @@ def retrieval_scores(
         recall_at_10=float((ranks <= 10).double().mean()),
         ndcg=float((1 / torch.log2(ranks + 1)).mean()),
         median_rank=float(ranks.median()),
-        cosine=float((unit(queries) * unit(gallery)).sum(1).double().mean()),
-        gallery_size=len(gallery),
+        cosine=float(cosines.mean()),
+        gallery_size=gallery_size,
     )

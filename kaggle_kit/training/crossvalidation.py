@@ -29,10 +29,12 @@ class OutOfFold:
     Attributes:
         predictions: (captions, d_image) float32 unit rows; zero where ``covered`` is False.
         covered: (captions,) bool, False for captions that were never held out (a single hold-out).
+        fold_of_image: (images,) integer; only images of one fold may share a gallery, for each was trained on by the other folds.
     """
 
     predictions: Tensor
     covered: np.ndarray
+    fold_of_image: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def out_of_fold(folder: Path, pairs: Pairs, folds: Folds, settings: Settings) ->
             raise DataError(f"fold {fold} predicts captions that another fold predicted", "train the run anew")
         covered[validation] = True
         predictions[torch.from_numpy(validation)] = _fold_predictions(folder, fold, settings, len(validation), pairs)
-    return OutOfFold(predictions, covered)
+    return OutOfFold(predictions, covered, folds.fold_of_image.astype(np.int64))
 
 
 def _fold_predictions(folder: Path, fold: int, settings: Settings, captions: int, pairs: Pairs) -> Tensor:
@@ -178,7 +180,7 @@ def score_out_of_fold(
     captions = np.flatnonzero(oof.covered)
     used, renumbered = np.unique(pairs.image_of_caption[captions], return_inverse=True)
     predictions = oof.predictions[torch.from_numpy(captions)]
-    images = torch.from_numpy(np.ascontiguousarray(pairs.images[used]))
+    images, groups = torch.from_numpy(np.ascontiguousarray(pairs.images[used])), oof.fold_of_image[used]
     scores = [
         gallery_mrr(
             predictions,
@@ -188,7 +190,8 @@ def score_out_of_fold(
             draws=settings.validation.draws,
             seed=settings.validation.seed,
             similarity=similarity,
+            groups=groups,
         )
         for similarity in ("cosine", "dot")
     ]
-    return scores[0], scores[1], retrieval_scores(predictions, images, renumbered).to_dict()
+    return scores[0], scores[1], retrieval_scores(predictions, images, renumbered, groups=groups).to_dict()

@@ -69,13 +69,13 @@ def test_gallery_mrr_agrees_with_a_naive_loop_over_the_same_draws():
     predictions = images[torch.from_numpy(image_of_caption)] + torch.randn(len(image_of_caption), 6)
     found = metrics.gallery_mrr(predictions, images, image_of_caption, gallery_size=10, draws=3, seed=5)
     sums, times = np.zeros(47), np.zeros(47)
-    for captions, chosen in metrics.draw_captions(image_of_caption, 3, 5):
-        assert (image_of_caption[captions] == chosen).all()
-        assert len(set(chosen.tolist())) == 47
-        for start in range(0, 40, 10):
-            members = chosen[start : start + 10]
+    for captions, shown in metrics.deal_galleries(image_of_caption, gallery_size=10, draws=3, seed=5):
+        assert (image_of_caption[captions] == shown).all()
+        assert shown.shape == (4, 10)
+        assert len(set(shown.flatten().tolist())) == 40
+        for asked, members in zip(captions, shown, strict=True):
             for place in range(10):
-                rank = naive_rank(predictions[captions[start + place]], images[members], place, "cosine")
+                rank = naive_rank(predictions[asked[place]], images[members], place, "cosine")
                 sums[members[place]] += 1 / rank
                 times[members[place]] += 1
     means = sums[times > 0] / times[times > 0]
@@ -122,3 +122,19 @@ def test_full_gallery_figures_agree_with_scikit_learn():
     ranks = np.array([1 + (row > row[i]).sum() for i, row in enumerate(scores)])
     assert found.full_mrr == pytest.approx((1 / ranks).mean())
     assert found.cosine == pytest.approx(np.diag(scores).mean(), abs=1e-6)
+
+
+def test_galleries_never_mix_groups():
+    groups = np.arange(90) % 3
+    for _, shown in metrics.deal_galleries(np.arange(90), gallery_size=7, draws=2, seed=0, groups=groups):
+        assert shown.shape == (12, 7)
+        assert all(len(set(groups[gallery])) == 1 for gallery in shown)
+
+
+def test_full_gallery_figures_of_groups_average_their_galleries():
+    images, groups = torch.randn(20, 4), np.arange(20) % 2
+    predictions = images + torch.randn(20, 4)
+    both = metrics.retrieval_scores(predictions, images, np.arange(20), groups=groups)
+    halves = [metrics.retrieval_scores(predictions[g::2], images[g::2], np.arange(10)) for g in (0, 1)]
+    assert both.full_mrr == pytest.approx(np.mean([half.full_mrr for half in halves]))
+    assert both.gallery_size == 10
