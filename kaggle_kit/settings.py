@@ -53,6 +53,7 @@ def setting(default: Any, meaning: str, rule: Rule | None = None) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
+@dataclass(frozen=True)
 class Section:
     """Base of every settings section: checks each field's rule when it is made in code."""
 
