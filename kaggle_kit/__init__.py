@@ -1,5 +1,78 @@
-"""kaggle_kit: from a Kaggle competition on text-to-image embedding translation to a scored, archived submission."""
+"""kaggle_kit: from a Kaggle competition on text-to-image embedding translation to a scored, archived submission.
 
-from kaggle_kit.version import VERSION as __version__
+What ``kk`` does, a notebook does with the same functions::
 
-__all__ = ["__version__"]
+    import kaggle_kit
+
+    project = kaggle_kit.load_project(overrides={"folds.count": 5})
+    run = kaggle_kit.train(project, progress=kaggle_kit.show_progress())
+    kaggle_kit.submit(project, message="residual, 5 folds")
+    kaggle_kit.leaderboard(project)
+
+Each name is imported when it is first used, so that ``import kaggle_kit`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from kaggle_kit.version import VERSION as __version__  # noqa: N811
+
+if TYPE_CHECKING:
+    from kaggle_kit.config import Project as Project
+    from kaggle_kit.config import Settings as Settings
+    from kaggle_kit.embeddings import load_pairs as load_pairs
+    from kaggle_kit.embeddings import load_test as load_test
+    from kaggle_kit.errors import KaggleKitError as KaggleKitError
+    from kaggle_kit.render.screen import show_progress as show_progress
+    from kaggle_kit.workflow.catalogue import catalogue as catalogue
+    from kaggle_kit.workflow.ensemble import ensemble as make_ensemble  # noqa: F401
+    from kaggle_kit.workflow.predict import predict as predict
+    from kaggle_kit.workflow.project import load_project as load_project
+    from kaggle_kit.workflow.train import Run as Run
+    from kaggle_kit.workflow.train import resume as resume
+    from kaggle_kit.workflow.train import train as train
+
+_PLACES = {
+    "KaggleKitError": "errors:KaggleKitError",
+    "Project": "config:Project",
+    "Run": "workflow.train:Run",
+    "Settings": "config:Settings",
+    "catalogue": "workflow.catalogue:catalogue",
+    "demo": "rehearsal.demo:demo",
+    "fetch": "workflow.fetch:fetch",
+    "leaderboard": "workflow.history:history",
+    "list_runs": "workflow.records:list_runs",
+    "list_submissions": "workflow.records:list_submissions",
+    "load_pairs": "embeddings:load_pairs",
+    "load_project": "workflow.project:load_project",
+    "load_run": "workflow.records:load_run",
+    "load_submission": "workflow.records:load_submission",
+    "load_test": "embeddings:load_test",
+    "make_ensemble": "workflow.ensemble:ensemble",
+    "predict": "workflow.predict:predict",
+    "public_board": "workflow.history:public_board",
+    "rehearse": "rehearsal.rehearse:rehearse",
+    "resume": "workflow.train:resume",
+    "show_progress": "render.screen:show_progress",
+    "submit": "workflow.submit:submit",
+    "sync": "workflow.sync:sync",
+    "train": "workflow.train:train",
+    "validate": "workflow.validate:validate",
+}
+
+__all__ = ["__version__", *_PLACES]  # noqa: PLE0604  (the keys are strings)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'kaggle_kit' has no attribute {name!r}")
+    module, _, attribute = _PLACES[name].partition(":")
+    value = getattr(importlib.import_module(f"kaggle_kit.{module}"), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES})

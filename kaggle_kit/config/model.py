@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.competition import Competition
-from kaggle_kit.errors import ConfigError
+from kaggle_kit.errors import ConfigError, UsageError
 from kaggle_kit.files import hash_of
 from kaggle_kit.settings import (
     DataSettings,
@@ -162,10 +162,19 @@ class Project:
         """Folder of the submissions."""
         return self._folder(self.settings.paths.submissions)
 
-    def rows(self) -> list[SettingRow]:
-        """Every setting with its value, origin and meaning, section by section."""
+    def rows(self, section: str | None = None) -> list[SettingRow]:
+        """Every setting with its value, origin and meaning, section by section; those of one ``section`` if it is named.
+
+        Raises:
+            UsageError: there is no such section.
+        """
+        if section is not None and section not in SECTIONS:
+            raise UsageError(
+                f"no section is called {section!r}{did_you_mean(nearest(section, SECTIONS))}",
+                f"sections: {', '.join(SECTIONS)}",
+            )
         values: dict[str, Any] = {}
-        for name in SECTIONS:
+        for name in [section] if section else SECTIONS:
             part = getattr(self.settings, name)
             values |= _choice_values(name, part) if isinstance(part, Choice) else flatten(part, name)
         return [

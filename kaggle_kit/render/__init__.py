@@ -1,5 +1,20 @@
-"""What people see: one console on stderr for messages and progress, stdout for results and data."""
+"""What people see: one console on stderr for messages and progress, stdout for results and data.
 
-from kaggle_kit.render.screen import Screen
+Names are resolved when first used, so that importing this package costs nothing.
+"""
 
-__all__ = ["Screen"]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kaggle_kit.render.screen import Screen as Screen
+
+_PLACES = {"Screen": "screen", "show_progress": "screen"}
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f"kaggle_kit.render.{_PLACES.get(name, 'views')}"), name)

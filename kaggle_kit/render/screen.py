@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -17,6 +18,11 @@ from kaggle_kit.render.text import clean
 
 _WIDE = 200
 """Width of a table that no terminal limits: it goes into a file or a pipe."""
+
+
+def show_progress() -> Progress:
+    """Progress for a script or a notebook, to be given to a function of the library as ``progress``."""
+    return progress_on(_console(stderr=True))
 
 
 class Screen:
@@ -33,6 +39,7 @@ class Screen:
         self.out = _console(stderr=False)
         self.err = _console(stderr=True)
         self._live: Bars | Lines | OneLine | None = None
+        self._answered = False
 
     @property
     def progress(self) -> Progress:
@@ -47,14 +54,19 @@ class Screen:
         """One line for people on stderr."""
         self.progress.note(text)
 
-    def show(self, data: Any, *views: RenderableType) -> None:
-        """A command's result: ``data`` as one JSON document with ``--json``, else ``views`` for people, on stdout."""
+    def warn(self, text: str) -> None:
+        """One line on stderr that even a quiet command says."""
+        self.close()
+        self.err.print(Text(clean(text)), soft_wrap=True)
+
+    def show(self, data: Any, view: Callable[[Any], Iterable[RenderableType]]) -> None:
+        """A command's result on stdout: ``data`` as one JSON document with ``--json``, else as ``view`` draws it."""
         self.close()
         if self.json:
-            self.write(document(data))
+            self._answer(data)
             return
-        for view in views:
-            self.out.print(view)
+        for part in view(data):
+            self.out.print(part)
 
     def write(self, content: bytes | str) -> None:
         """Content as it is to stdout: JSON, CSV, anything for another program."""
@@ -65,12 +77,19 @@ class Screen:
         sys.stdout.flush()
 
     def error(self, error: KaggleKitError) -> None:
-        """What went wrong and what to do: text on stderr, and with ``--json`` an object on stdout."""
+        """What went wrong and what to do: text on stderr, and with ``--json`` an object on stdout.
+
+        A command that fails after it showed its result (a file that is invalid) has given its one document already.
+        """
         self.close()
         for line in error_lines(error):
             self.err.print(line, soft_wrap=True)
-        if self.json:
-            self.write(document({"ok": False, "error": error.to_dict()}))
+        if self.json and not self._answered:
+            self._answer({"ok": False, "error": error.to_dict()})
+
+    def _answer(self, data: Any) -> None:
+        self._answered = True
+        self.write(document(data))
 
     def close(self) -> None:
         """Stop whatever is live, so that nothing is drawn over what follows."""
@@ -88,10 +107,16 @@ def error_lines(error: KaggleKitError) -> list[Text]:
     return lines
 
 
+class _Console(Console):
+    """A console that leaves it to the command line what a closed pipe means."""
+
+    def on_broken_pipe(self) -> None:
+        """Do not exit from here."""
+        raise  # noqa: PLE0704  (called where a BrokenPipeError is being handled)
+
+
 def _console(*, stderr: bool) -> Console:
-    """A console that interprets nothing in what it prints; as wide as it likes where there is no terminal."""
+    """A console that interprets nothing in what it prints; wide where there is no terminal to limit it."""
     stream = sys.stderr if stderr else sys.stdout
-    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
-    if not stream.isatty() and not os.environ.get("COLUMNS", "").isdigit():
-        console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=_WIDE)
-    return console
+    limited = stream.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return _Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=None if limited else _WIDE)

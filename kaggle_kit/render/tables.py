@@ -56,6 +56,7 @@ class Grid:
         style: the style of a row ("bold" for the best), given the row.
         empty: what is said instead when there are no rows.
         wrap: whether to break text over lines instead of cutting it.
+        heading: whether the columns' titles are shown.
     """
 
     columns: Sequence[Column]
@@ -63,6 +64,7 @@ class Grid:
     style: Callable[[Row], str] = lambda row: ""
     empty: str = "nothing to show"
     wrap: bool = False
+    heading: bool = True
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if not self.rows:

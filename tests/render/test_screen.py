@@ -19,16 +19,16 @@ from kaggle_kit.render.plain import plain
 def test_result_goes_to_stdout_and_notes_to_stderr(capfdbinary):
     screen = Screen()
     screen.note("using the mounted data")
-    screen.show({"rows": 1}, "one row [bold]")
+    screen.show({"rows": 1}, lambda data: [f"{data['rows']} row [bold]"])
     out, err = capfdbinary.readouterr()
-    assert out == b"one row [bold]\n"
+    assert out == b"1 row [bold]\n"
     assert err == b"using the mounted data\n"
 
 
 def test_json_is_the_only_thing_on_stdout(capfdbinary):
     screen = Screen(json=True)
     screen.note("a note")
-    screen.show({"rows": 1}, "one row")
+    screen.show({"rows": 1}, lambda data: ["one row"])
     out, err = capfdbinary.readouterr()
     assert json.loads(out) == {"rows": 1}
     assert err == b"a note\n"
@@ -37,8 +37,9 @@ def test_json_is_the_only_thing_on_stdout(capfdbinary):
 def test_quiet_shows_the_result_only(capfdbinary):
     screen = Screen(quiet=True)
     screen.note("a note")
-    screen.show(None, "result")
-    assert capfdbinary.readouterr() == (b"result\n", b"")
+    screen.show(None, lambda data: ["result"])
+    screen.warn("another server")
+    assert capfdbinary.readouterr() == (b"result\n", b"another server\n")
     assert screen.progress is SILENCE
 
 

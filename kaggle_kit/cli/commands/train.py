@@ -1,0 +1,55 @@
+"""``kk train``."""
+
+from __future__ import annotations
+
+import click
+
+import kaggle_kit
+from kaggle_kit import render
+from kaggle_kit.cli.options import setting_option, settings_options
+from kaggle_kit.cli.root import Described
+from kaggle_kit.cli.session import Session, pass_session
+
+_NEWEST = ""
+
+
+@click.command(
+    cls=Described,
+    examples=(
+        "kk train --folds 5                    the default translator on five folds",
+        "kk train --folds 1 --holdout 0.1      one hold-out of a tenth of the images",
+        "kk train --config residual            a shipped configuration (see configs/)",
+        "kk train --translator mlp --set translator.hidden=2048",
+        "kk train --resume                     go on with the run that was stopped",
+    ),
+)
+@click.option("--name", metavar="TEXT", help="A name for the run; the translator's when left out.")
+@click.option(
+    "--resume", is_flag=False, flag_value=_NEWEST, metavar="[RUN]",
+    help="Go on with a run that was stopped, the newest one when none is named; its own settings are in force.",
+)  # fmt: skip
+@setting_option("--folds", key="folds.count", metavar="N")
+@setting_option("--holdout", key="folds.holdout", metavar="SHARE")
+@setting_option("--translator", key="translator.name", metavar="NAME", help="Translator; kk translators lists them.")
+@setting_option("--loss", key="loss.name", metavar="NAME", help="Loss; kk translators lists them.")
+@setting_option("--epochs", key="train.epochs", metavar="N")
+@setting_option("--batch-size", key="train.batch_size", metavar="N")
+@setting_option("--lr", key="train.learning_rate", metavar="RATE")
+@setting_option("--seed", key="train.seed", metavar="N")
+@setting_option("--device", key="train.device", metavar="NAME", help="Where to compute: auto, cuda, mps or cpu.")
+@setting_option("--precision", key="train.precision", metavar="NAME", help="Arithmetic: auto, fp32, bf16 or fp16.")
+@settings_options
+@pass_session
+def command(session: Session, name: str | None, resume: str | None) -> None:
+    """Train a translator on folds and score it out of fold.
+
+    Folds never share an image. The run, with its checkpoints, its settings and the score to expect, is filed in models_archive/. Ctrl-C and
+    SIGTERM stop it so that --resume can go on. Defaults hold unless the translator's recipe says otherwise;
+    kk config show --origin tells.
+    """
+    if resume is None:
+        run = kaggle_kit.train(session.project(training=True), name=name, progress=session.progress)
+    else:
+        session.refuse_settings("--resume: a run goes on with its own settings", but=("paths",))
+        run = kaggle_kit.resume(session.project(), resume or None, progress=session.progress)
+    session.show(run, render.run)

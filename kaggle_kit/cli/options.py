@@ -1,0 +1,145 @@
+"""Options that several commands have, and options that are settings of the project."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from kaggle_kit.cli.session import Session
+from kaggle_kit.version import VERSION
+
+Decorator = Callable[[Any], Any]
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def common_options() -> list[click.Parameter]:
+    """The options of every command."""
+    return [
+        _flag("--json", "json", "Print one JSON document on stdout, errors too; people's text goes to stderr."),
+        _flag(["-q", "--quiet"], "quiet", "No progress and no notes."),
+        _flag("--debug", "debug", "Show the traceback of an error."),
+        click.Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+        ),
+    ]
+
+
+def settings_options(command: Any) -> Any:
+    """``--config`` and ``--set``: any setting, for commands that load a project."""
+    command = click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", expose_value=False, callback=_set,
+        help="Any setting by its dotted key (kk config show lists them); may be repeated.",
+    )(command)  # fmt: skip
+    return click.option(
+        "--config", metavar="FILE", expose_value=False, callback=_config,
+        help="Settings in a TOML file of yours, or a shipped one by name.",
+    )(command)  # fmt: skip
+
+
+def setting_option(*flags: str, key: str, help: str = "", **attributes: Any) -> Decorator:  # noqa: A002
+    """An option that is the setting ``key``; its meaning, variable and default come from the declaration."""
+
+    attributes = {"metavar": "TEXT", **attributes}
+    return click.option(
+        *flags, expose_value=False, callback=_override(key, flags), help=_described(key, help), **attributes
+    )
+
+
+class Duration(click.ParamType):
+    """Seconds from ``90``, ``90s``, ``10m``, ``1h30m``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds, or a usage error."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = _DURATION.fullmatch(value.strip().lower())
+        if not match or not any(match.groups()):
+            self.fail(f"{value!r} is no duration such as 90s, 10m or 1h30m", param, ctx)
+        hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        return hours * 3600 + minutes * 60 + seconds
+
+
+class Weights(click.ParamType):
+    """``equal``, ``optimised``, or numbers with commas between them."""
+
+    name = "weights"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | list[float]:
+        """The word, or the numbers; or a usage error."""
+        if not isinstance(value, str) or value in ("equal", "optimised"):
+            return value  # type: ignore[no-any-return]
+        try:
+            return [float(part) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is neither equal, optimised nor numbers such as 0.5,0.3,0.2", param, ctx)
+
+
+def _flag(names: str | list[str], attribute: str, help_text: str) -> click.Option:
+    """A switch that is remembered in the session."""
+
+    def remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        if value:
+            setattr(context.ensure_object(Session), attribute, True)
+
+    declarations = [names] if isinstance(names, str) else names
+    return click.Option(
+        [*declarations, f"{attribute}_"], is_flag=True, expose_value=False, callback=remember, help=help_text
+    )
+
+
+def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if not value or context.resilient_parsing:
+        return
+    session = context.ensure_object(Session)
+    if session.json:
+        from kaggle_kit.render.plain import document
+
+        click.echo(document({"kaggle_kit": VERSION}), nl=False)
+    else:
+        click.echo(f"kk {VERSION}")
+    context.exit()
+
+
+def _config(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.ensure_object(Session).config = value
+
+
+def _set(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> None:
+    for given in values:
+        key, equals, value = given.partition("=")
+        if not equals or not key.strip():
+            raise click.BadParameter(f"{given!r} is not KEY=VALUE, such as train.epochs=20", context, parameter)
+        context.ensure_object(Session).override(key.strip(), value.strip(), "--set")
+
+
+def _override(key: str, flags: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, Any], None]:
+    flag = next(name for name in flags if name.startswith("--"))
+
+    def remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value is not None:
+            context.ensure_object(Session).override(key, value, flag)
+
+    return remember
+
+
+def _described(key: str, text: str) -> str:
+    """The help of a setting's option: what it means, how else it can be given, what it is when nobody says."""
+    from kaggle_kit.config.layers import all_keys
+
+    declared = all_keys()[key]
+    meaning = text or declared.meaning[:1].upper() + declared.meaning[1:] + "."
+    default = (
+        "none"
+        if declared.default is None
+        else f"{declared.default:g}"
+        if declared.annotation is float
+        else declared.default
+    )
+    return f"{meaning}  [{key}, KK_{key.replace('.', '_').upper()}; default: {default}]"

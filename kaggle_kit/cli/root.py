@@ -1,0 +1,200 @@
+"""The command ``kk``: finds its sub-commands lazily, and is the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from kaggle_kit.cli.options import common_options
+from kaggle_kit.cli.session import Session
+from kaggle_kit.errors import EXIT_CODES, InterruptedWork, KaggleKitError, UsageError
+
+COMMANDS = (
+    "fetch",
+    "train",
+    "predict",
+    "submit",
+    "leaderboard",
+    "sync",
+    "validate",
+    "ensemble",
+    "runs",
+    "submissions",
+    "translators",
+    "config",
+    "demo",
+    "rehearse",
+)
+"""The commands in the order of a competition; each is ``kaggle_kit.cli.commands.<name>.command``."""
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Described(click.Command):
+    """A command with the common options, whose help ends in examples."""
+
+    def __init__(self, *arguments: Any, examples: Sequence[str] = (), **attributes: Any) -> None:
+        attributes["context_settings"] = {**_SETTINGS, **(attributes.get("context_settings") or {})}
+        super().__init__(*arguments, **attributes)
+        self.examples = tuple(examples)
+        self.params += common_options()
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples, line by line as they stand."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples:
+                    formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+class Family(Described, click.Group):
+    """A command with commands inside, the nearest of which is suggested for a mistyped one."""
+
+    command_class = Described
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first argument names.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        name = arguments[0]
+        if name.startswith("-") or self.get_command(context, name):
+            return super().resolve_command(context, arguments)
+        names = self.list_commands(context)
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean {context.command_path} {near[0]}?" if near else f"commands: {', '.join(names)}"
+        raise UsageError(f"{context.command_path} has no command {name!r}", hint)
+
+
+class Root(Family):
+    """``kk`` itself."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """The names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command called ``name``, imported now and not before."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"kaggle_kit.cli.commands.{name}").command
+        return command
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples and the exit codes."""
+        super().format_epilog(context, formatter)
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES.items()])
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run a command line and exit with its code; with ``standalone_mode`` off the code is returned."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        # asked for before parsing, because what goes wrong in parsing is to be JSON too
+        session = Session(json="--json" in arguments)
+        extra |= {"prog_name": "kk", "obj": session}
+        try:
+            code = super().main(arguments, standalone_mode=False, **extra)
+            code = code if isinstance(code, int) else 0
+        except BaseException as error:  # the one place that may: everything ends here
+            code = _end(error, session)
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; a reader that closed the pipe early (``| head``) is no error."""
+        try:
+            result = super().invoke(context)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:
+            if not _stdout_is_closed():
+                raise
+            return 0
+
+
+def _end(error: BaseException, session: Session) -> int:
+    """Tell what ended the command, and the exit code for it."""
+    if isinstance(error, SystemExit):
+        raise error
+    if session.debug:
+        session.screen.close()
+        traceback.print_exception(error, file=sys.stderr)
+    translated = _translated(error)
+    session.screen.error(translated)
+    return translated.exit_code
+
+
+def _translated(error: BaseException) -> KaggleKitError:
+    """Any error as one of ours."""
+    if isinstance(error, KaggleKitError):
+        return error
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return _Stopped("stopped by Ctrl-C")
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "kk"
+        return UsageError(error.format_message(), f"{path} --help shows how it is used")
+    if isinstance(error, click.ClickException):
+        return UsageError(error.format_message())
+    words = str(error).splitlines() or [""]
+    what = f"{type(error).__name__}: {words[0]}".removesuffix(": ")
+    return KaggleKitError(f"unexpected {what}", "run again with --debug to see where, and report it")
+
+
+class _Stopped(KaggleKitError):
+    """The user pressed Ctrl-C."""
+
+    exit_code = 130
+    kind = "stopped"
+
+
+def _stdout_is_closed() -> bool:
+    """Whether it was stdout that broke, and not some other pipe or connection; if so nothing is written there any more."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """Signal handler for SIGTERM: leave as if by an error, so that everything that is open is closed."""
+    raise InterruptedWork("stopped by SIGTERM", "run the same command again to go on")
+
+
+@click.group(
+    cls=Root,
+    examples=(
+        "kk demo                                  the whole loop, without a Kaggle account",
+        "kk fetch && kk train --folds 5           download the data, train a translator",
+        'kk submit --message "residual, 5 folds"  predict, validate, upload, wait for the score',
+        "kk leaderboard                           every submission with its CV and its score",
+    ),
+)
+def cli() -> None:
+    """From a Kaggle competition on text-to-image embedding translation to a scored, archived submission.
+
+    A project is a folder with a kk.toml; without one the defaults for aml-competition are in force. Settings come from
+    flags, then KK_* variables, then --config, then kk.toml, then the translator's recipe, then defaults.
+    """
+
+
+def main() -> None:
+    """Entry point of ``kk`` and ``python -m kaggle_kit``."""
+    signal.signal(signal.SIGTERM, _stop)
+    cli.main()

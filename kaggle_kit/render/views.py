@@ -1,0 +1,214 @@
+"""How each result looks in a terminal: one function a result, each a sequence of things to print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from kaggle_kit.render.tables import Column, Grid
+from kaggle_kit.render.text import clean, counted, duration, number, size
+
+View = Iterator[RenderableType]
+
+
+def line(*parts: str) -> Text:
+    """One line of text, cleaned; empty parts are left out."""
+    return Text(clean(" ".join(part for part in parts if part)))
+
+
+def heading(text: str) -> Text:
+    """A bold line."""
+    return Text(clean(text), style="bold")
+
+
+def pairs(items: Mapping[str, Any]) -> Grid:
+    """Names and values in two columns; what has no value is left out."""
+    rows = [{"name": name, "value": value} for name, value in items.items() if value not in (None, "")]
+    return Grid((Column("name", ""), Column("value", "", least=20)), rows, wrap=True, heading=False)
+
+
+def score(value: Any, error: Any = None) -> str:
+    """``0.7321 ± 0.0060``; empty without a value."""
+    shown = number(value)
+    return f"{shown} ± {number(error)}" if shown and number(error) else shown
+
+
+def run(result: Any) -> View:
+    """A training run or an ensemble."""
+    record = result.record
+    cv = record.get("cv") or {}
+    yield heading(f"{'Ensemble' if record.get('kind') == 'ensemble' else 'Run'} {result.id}")
+    yield pairs(
+        {
+            "state": _state(record),
+            "translator": record.get("translator"),
+            "loss": record.get("loss"),
+            "folds": _folds(record),
+            "cv": score(cv.get("mrr"), cv.get("error"))
+            and f"{score(cv.get('mrr'), cv.get('error'))} MRR in galleries of "
+            f"{cv.get('gallery_size')}, out of fold, {counted(cv.get('images', 0), 'image')}",
+            "beside it": _beside(cv),
+            "time": duration(record["train_seconds"]) + " of training" if record.get("train_seconds") else None,
+            "hardware": _hardware(record),
+            "data": _data(record),
+            "commit": _commit(record),
+            "folder": str(result.folder),
+        }
+    )
+    yield from _fold_scores(record)
+    yield from _members(record)
+
+
+def _state(record: Mapping[str, Any]) -> str:
+    state, why = str(record.get("state", "")), record.get("failure") or record.get("error_description")
+    return f"{state}: {why}" if why else state
+
+
+def _folds(record: Mapping[str, Any]) -> str:
+    folds, seeds = (record.get("folds") or {}).get("count"), record.get("seeds")
+    text = "single hold-out" if folds == 1 else str(folds or "")
+    return f"{text} x {counted(seeds, 'seed')}" if text and isinstance(seeds, int) and seeds > 1 else text
+
+
+def _beside(cv: Mapping[str, Any]) -> str:
+    names = {"full_mrr": "full gallery MRR", "recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10",
+             "median_rank": "median rank", "cosine": "cosine"}  # fmt: skip
+    shown = [
+        f"{title} {number(cv[key], 1 if key == 'median_rank' else 4)}"
+        for key, title in names.items()
+        if cv.get(key) is not None
+    ]
+    return ", ".join(shown)
+
+
+def _hardware(record: Mapping[str, Any]) -> str:
+    hardware = record.get("hardware") or {}
+    return ", ".join(str(hardware[key]) for key in ("name", "device", "precision") if hardware.get(key))
+
+
+def _data(record: Mapping[str, Any]) -> str:
+    data = record.get("data") or {}
+    if not data:
+        return ""
+    return (
+        f"{counted(data.get('captions', 0), 'caption')} of {counted(data.get('images', 0), 'image')}, "
+        f"sha256 {str(data.get('train_sha256', ''))[:12]}"
+    )
+
+
+def _commit(record: Mapping[str, Any]) -> str:
+    git = (record.get("provenance") or {}).get("git") or {}
+    commit = str(git.get("commit") or "")[:12]
+    return f"{commit}, with local changes" if commit and git.get("dirty") else commit
+
+
+def _fold_scores(record: Mapping[str, Any]) -> View:
+    rows = record.get("fold_scores") or []
+    if rows:
+        yield Grid(
+            (
+                Column("fold", "Fold", str, right=True),
+                Column("seed", "Seed", str, right=True),
+                Column("mrr", "MRR", number, right=True),
+                Column("error", "Error", number, right=True),
+            ),
+            [{**row, "fold": row["fold"] + 1, "seed": row["seed"] + 1} for row in rows],
+        )
+
+
+def _members(record: Mapping[str, Any]) -> View:
+    rows = record.get("members") or []
+    if len(rows) > 1:
+        yield Grid(
+            (
+                Column("run", "Run"),
+                Column("weight", "Weight", number, right=True),
+                Column("cv", "CV", number, right=True),
+            ),
+            rows,
+        )
+
+
+def runs(rows: Sequence[Mapping[str, Any]]) -> View:
+    """A list of runs and ensembles."""
+    flat = [
+        {
+            **row,
+            "cv": (row.get("cv") or {}).get("mrr"),
+            "cv_error": (row.get("cv") or {}).get("error"),
+            "folds": _folds(row),
+        }
+        for row in rows
+    ]
+    yield Grid(
+        (
+            Column("id", "Run"),
+            Column("translator", "Translator", least=10),
+            Column("loss", "Loss", least=6, order=2),
+            Column("folds", "Folds", order=1),
+            Column("cv", "CV", number, right=True),
+            Column("cv_error", "Error", number, right=True, order=3),
+            Column("train_seconds", "Time", lambda value: duration(value) if value else "", right=True, order=4),
+            Column("state", "State"),
+        ),
+        flat,
+        empty="no runs yet; kk train makes one",
+    )
+
+
+def predicted(result: Any) -> View:
+    """A submission file that was written."""
+    file = result.file
+    yield line(f"{file.path}: {counted(result.rows, 'row')} of {result.dimension:,} numbers, {size(file.size)}")
+    yield line(f"from {result.run}", f"(CV {score(result.cv, result.cv_error)})" if result.cv is not None else "")
+    yield Text(f"sha256 {file.sha256}", style="dim")
+
+
+def settings(rows: Sequence[Any], *, origin: bool = False, meaning: bool = False) -> View:
+    """Settings with their values, and with where they come from and what they mean when asked."""
+    columns = [Column("key", "Setting"), Column("value", "Value", _value, least=12)]
+    columns += [Column("origin", "From", least=10)] if origin else []
+    columns += [Column("meaning", "Meaning", least=24)] if meaning else []
+    flat = [{"key": row.key, "value": row.value, "origin": row.origin, "meaning": row.meaning} for row in rows]
+    yield Grid(columns, flat, style=lambda row: "bold" if row["origin"] != "default" else "", wrap=True)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else clean(value)
+
+
+def catalogue(entries: Sequence[Any]) -> View:
+    """Translators and losses with their options."""
+    for kind, title in (("translator", "Translators"), ("loss", "Losses")):
+        yield heading(title)
+        for entry in (entry for entry in entries if entry.kind == kind):
+            recipe = f"  [recipe configs/{entry.recipe}.toml]" if entry.recipe else ""
+            yield Text.assemble((f"  {clean(entry.name)}", "bold"), recipe)
+            yield Text(f"    {clean(entry.summary)}")
+            for option in entry.options:
+                yield Text(
+                    f"    {kind}.{clean(option.name)} = {_value(option.default)}  {clean(option.meaning)}", style="dim"
+                )
+
+
+def validation(report: Any) -> View:
+    """The verdict on a submission file."""
+    verdict = ("valid", "bold green") if report.valid else ("invalid", "bold red")
+    yield Text.assemble(
+        f"{clean(report.path)}: ", verdict,
+        f", {counted(report.rows, 'row')} of {report.expected_rows:,} expected, {size(report.size)}",
+    )  # fmt: skip
+    for title, problems, count in (
+        ("error", report.errors, report.error_count),
+        ("warning", report.warnings, report.warning_count),
+    ):
+        if count:
+            yield heading(counted(count, title))
+            yield from (Text(f"  {clean(problem)}") for problem in problems)
+            if count > len(problems):
+                yield Text(f"  and {count - len(problems):,} more; --most shows more", style="dim")
