@@ -82,6 +82,28 @@ class Paths(Section):
 class DataSettings(Section):
     """What is done to the captions and images before they are split; nothing by default."""
 
+    drop_noisiest: float = setting(
+        0.0, "share of the captions, noisiest first, that are not trained on; they are still validated on", FRACTION
+    )
+    noise_by: str = setting(
+        "centroid",
+        "what makes a caption noisy: its distance to the centroid of its image's other captions, or the distance of its "
+        "out-of-fold prediction to its image",
+        one_of("centroid", "predictions"),
+    )
+    drop_captions: str | None = setting(
+        None, "file of caption rows (counted from 0, one a line, or .npy) that are not trained on"
+    )
+    drop_near_test: float | None = setting(
+        None,
+        "cosine to a test caption from which a training caption counts as its near-duplicate and is not trained on; "
+        "none: never",
+        between(0, 1),
+    )
+    extra: str | None = setting(None, "second npz in the same format, trained on and never validated on")
+    extra_weight: float = setting(1.0, "how much an extra caption counts beside one of the competition's", POSITIVE)
+    cache_gb: float = setting(20.0, "gigabytes that the cache of read files may take; 0: no cache", at_least(0))
+
 
 @dataclass(frozen=True)
 class FoldSettings(Section):

@@ -4,8 +4,10 @@
 return.
 """
 
+from kaggle_kit.embeddings.cache import CacheEntry, cache_folder, clear_cache, list_cache, load_pairs
 from kaggle_kit.embeddings.captions_file import read_captions
-from kaggle_kit.embeddings.folds import Folds, fold_pairs, group_images, make_folds
+from kaggle_kit.embeddings.cleaning import apply_data_settings
+from kaggle_kit.embeddings.folds import Folds, fold_pairs, group_images, make_folds, split_pairs
 from kaggle_kit.embeddings.generate import generate_competition
 from kaggle_kit.embeddings.hide import hide_images
 from kaggle_kit.embeddings.leaks import SplitLeaks, split_leaks
@@ -14,20 +16,23 @@ from kaggle_kit.embeddings.locate import find_file, in_notebook, notebook_folder
 from kaggle_kit.embeddings.pairs import DataFile, Pairs, TestCaptions
 from kaggle_kit.embeddings.write import write_test_npz, write_train_npz
 
-load_pairs = read_pairs
-
 __all__ = [
+    "CacheEntry",
     "DataFile",
     "Folds",
     "Pairs",
     "SplitLeaks",
     "TestCaptions",
+    "apply_data_settings",
+    "cache_folder",
+    "clear_cache",
     "find_file",
     "fold_pairs",
     "generate_competition",
     "group_images",
     "hide_images",
     "in_notebook",
+    "list_cache",
     "load_pairs",
     "load_test",
     "make_folds",
@@ -35,6 +40,7 @@ __all__ = [
     "read_captions",
     "read_pairs",
     "split_leaks",
+    "split_pairs",
     "write_test_npz",
     "write_train_npz",
 ]

@@ -179,3 +179,13 @@ def fold_pairs(pairs: Pairs, settings: FoldSettings = FIVE_FOLDS) -> Folds:
     return make_folds(
         pairs.image_of_caption, len(pairs.images), settings, groups=group_images(pairs.images), is_own=pairs.is_own
     )
+
+
+def split_pairs(pairs: Pairs, folds: Folds, fold: int) -> tuple[np.ndarray, np.ndarray]:
+    """The captions to train on and those to validate on when ``fold`` is held out.
+
+    As :meth:`Folds.split`, but captions of weight 0 are left out of training, and captions from elsewhere out of
+    validation.
+    """
+    train, validation = folds.split(fold, pairs.image_of_caption)
+    return train[pairs.is_trained[train]], validation[pairs.is_own[pairs.image_of_caption[validation]]]

@@ -9,9 +9,10 @@ import numpy as np
 BLOCK_ROWS = 1024
 SKETCH_WIDTH = 96
 SKETCH_SEED = 20261123
-# A sketch of 96 dimensions estimates cosines near 1 to within about a tenth of their distance from 1; four times the
-# distance is safe.
-SKETCH_SLACK = 4.0
+# A sketch of 96 dimensions gives 1 - cosine to within about 15 %: twice the distance is six deviations away.
+SKETCH_SLACK = 2.0
+MANY = 16
+ROUNDING = 2e-6
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
@@ -47,22 +48,22 @@ def find_near_copies(rows: np.ndarray, others: np.ndarray, cosine: float) -> np.
     """Which rows have a row among ``others`` of at least that cosine; (n,) bool.
 
     A random projection to few dimensions names candidates, which are then compared in full: a tenth of the work of
-    comparing all with all.
+    comparing all with all. ``rows`` may be the longer of the two: only a block of it is held at a time.
     """
     found = np.zeros(len(rows), bool)
-    if not len(rows) or not len(others):
+    if not len(others):
         return found
-    here, there = unit_rows(rows), unit_rows(others)
-    width = here.shape[1]
-    project = np.random.default_rng(SKETCH_SEED).standard_normal((width, SKETCH_WIDTH)).astype(np.float32)
-    here_sketch, there_sketch = (
-        (here, there) if width <= SKETCH_WIDTH else (unit_rows(here @ project), unit_rows(there @ project))
-    )
-    bound = 1 - SKETCH_SLACK * (1 - cosine) if width > SKETCH_WIDTH else cosine
-    for first, block in _blocks(here_sketch):
-        near, candidate = np.nonzero(block @ there_sketch.T >= bound)
-        exact = np.einsum("nd,nd->n", here[first + near], there[candidate])
-        found[first + near[exact >= cosine - 1e-6]] = True
+    there = unit_rows(others)
+    project = np.random.default_rng(SKETCH_SEED).standard_normal((there.shape[1], SKETCH_WIDTH)).astype(np.float32)
+    there_sketch = unit_rows(there @ project)
+    for first, block in _blocks(rows):
+        here = unit_rows(block)
+        near, candidate = np.nonzero(unit_rows(here @ project) @ there_sketch.T >= 1 - SKETCH_SLACK * (1 - cosine))
+        if len(near) > MANY * len(block):
+            found[first : first + len(block)] = (here @ there.T).max(axis=1) >= cosine - ROUNDING
+            continue
+        exact = np.einsum("nd,nd->n", here[near], there[candidate])
+        found[first + near[exact >= cosine - ROUNDING]] = True
     return found
 
 

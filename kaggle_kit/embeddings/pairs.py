@@ -33,7 +33,8 @@ class Pairs:
         captions: (captions,) str.
         image_names: (images,) str.
         file: where the data came from.
-        weight: how much a caption counts in training, (captions,) float32; None: all the same.
+        weight: how much a caption counts in training, (captions,) float32; None: all the same. A caption of weight 0
+            is validated on and not trained on.
         own_images: how many of the first images are the competition's own; the others came from elsewhere, are
             trained on and never validated on. None: all of them.
     """
@@ -64,6 +65,11 @@ class Pairs:
     def is_own(self) -> np.ndarray:
         """Whether each image is the competition's own, (images,) bool."""
         return np.arange(len(self.images)) < (len(self.images) if self.own_images is None else self.own_images)
+
+    @property
+    def is_trained(self) -> np.ndarray:
+        """Whether each caption may be trained on, (captions,) bool."""
+        return np.ones(len(self), bool) if self.weight is None else self.weight > 0
 
     def take_captions(self, rows: np.ndarray) -> Pairs:
         """The captions ``rows`` (int64 positions or a bool mask), with every image kept."""

@@ -8,6 +8,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
+from kaggle_kit.embeddings.inflate import ENGINE
 from kaggle_kit.errors import DataError
 
 
@@ -79,38 +80,50 @@ class FolderStore:
 
     Mapped copy-on-write: pages come from the file as they are touched, and whoever writes to such an array changes
     his own copy only.
+
+    Attributes:
+        folder: where the files lie.
+        checksums: CRC-32 of each file written by this object.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.checksums: dict[str, int] = {}
 
     def create(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> RowSink:
         """An array to be filled row by row."""
-        file = open(self._path(name), "xb")  # noqa: SIM115 (closed by the sink)
-        file.write(npy_header(shape, dtype))
-        return _FileSink(file)
+        return _FileSink(self, name, npy_header(shape, dtype))
 
     def put(self, name: str, array: np.ndarray) -> None:
         """A whole array."""
-        with open(self._path(name), "xb") as file:
-            np.save(file, array, allow_pickle=False)
+        sink = self.create(name, array.shape, array.dtype)
+        sink.write(array)
+        sink.close()
 
     def get(self, name: str) -> np.ndarray:
         """The array called ``name``, mapped."""
-        return np.load(self._path(name), mmap_mode="c", allow_pickle=False).view(np.ndarray)
+        return np.load(self.path(name), mmap_mode="c", allow_pickle=False).view(np.ndarray)
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
+        """The file of the array called ``name``."""
         return self.folder / f"{name}.npy"
 
 
 class _FileSink:
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, store: FolderStore, name: str, header: bytes) -> None:
+        self._store = store
+        self._name = name
+        self._file: IO[bytes] = open(store.path(name), "xb")  # noqa: SIM115 (closed by close)
+        self._crc = ENGINE.crc32(header)
+        self._file.write(header)
 
     def write(self, rows: np.ndarray) -> None:
-        self._file.write(np.ascontiguousarray(rows).data)
+        content = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
+        self._crc = ENGINE.crc32(content, self._crc)
+        self._file.write(content)
 
     def close(self) -> None:
+        self._store.checksums[self._name] = self._crc
         self._file.close()
 
 
