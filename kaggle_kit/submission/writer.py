@@ -114,6 +114,7 @@ def write_submission(
     *,
     digits: int | None = None,
     compress: str | None = None,
+    member: str | None = None,
 ) -> WrittenFile:
     """Write a submission file atomically, the same bytes for the same input every time.
 
@@ -124,6 +125,7 @@ def write_submission(
         fmt: the columns' names.
         digits: significant digits to keep, 1 to 9; None: shortest exact float32 decimals.
         compress: ``"zip"`` or ``"gz"``; None: as the name says.
+        member: name of the CSV inside a zip; None: the file's own.
 
     Raises:
         SubmissionError: shapes that do not fit, no rows, a value that is not finite, an id twice.
@@ -137,7 +139,9 @@ def write_submission(
         outer = _HashingFile(stack.enter_context(atomic_writer(path)))
         content = outer
         if writing.compress:
-            content = _HashingFile(stack.enter_context(_compressor(outer, path, writing.compress)))
+            content = _HashingFile(
+                stack.enter_context(_compressor(outer, member or member_name(path.name), writing.compress))
+            )
         content.write(_line([fmt.id_column, fmt.embedding_column]))
         for block in _blocks(ids, vectors, writing.digits):
             content.write(block)
@@ -215,11 +219,16 @@ def _line(fields: list[str]) -> bytes:
     return text.getvalue().encode()
 
 
-def _compressor(target: IO[bytes] | io.RawIOBase, path: Path, compress: str) -> Any:
+def member_name(name: str) -> str:
+    """What the CSV in a zip is called: ``submission.csv`` in ``submission.csv.zip`` and ``submission.zip`` alike."""
+    return name.removesuffix(".zip").removesuffix(".csv") + ".csv"
+
+
+def _compressor(target: IO[bytes] | io.RawIOBase, member: str, compress: str) -> Any:
     """A stream into ``target``, free of names and times that would make equal content differ."""
     if compress == "gz":
         return gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=0, compresslevel=6)  # type: ignore[arg-type]
-    return _ZipMember(target, path.name.removesuffix(".zip").removesuffix(".csv") + ".csv")
+    return _ZipMember(target, member)
 
 
 class _ZipMember:

@@ -1,0 +1,143 @@
+"""One submission's whole ancestry: score <- file <- ensemble <- checkpoints <- folds <- data, each hash held against the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kaggle_kit.archive.records import Record
+from kaggle_kit.archive.runs import RunStore
+from kaggle_kit.archive.submissions import SubmissionStore
+from kaggle_kit.errors import KaggleKitError
+from kaggle_kit.files import hash_of, sha256_of
+from kaggle_kit.submission import vectors_sha256
+
+SAME, CHANGED, GONE, UNKNOWN = "same", "changed", "gone", "unknown"
+
+
+@dataclass(frozen=True)
+class Link:
+    """One step of the chain."""
+
+    step: str
+    """``score``, ``file``, ``vectors``, ``ensemble``, ``run``, ``checkpoint``, ``config``, ``folds`` or ``data``."""
+    name: str
+    detail: str = ""
+    expected: str | None = None
+    """The hash in the record."""
+    status: str = UNKNOWN
+    """``same``, ``changed``, ``gone`` (no longer on disk) or ``unknown`` (nothing to check, or no hash recorded)."""
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class ChainChecks:
+    """What only higher layers know: where the data lies and how folds are hashed."""
+
+    find_data: Callable[[str], Path | None] = lambda name: None
+    """A data file's name in the run's record -> where it is, None when it is not there."""
+    folds_digest: Callable[[Path], str | None] = lambda folder: None
+    """A run's folder -> the digest of the folds saved in it, None when they are not there."""
+
+
+def chain(
+    submissions: SubmissionStore, record: Record, runs: RunStore, checks: ChainChecks = ChainChecks()
+) -> list[Link]:
+    """From a submission's score down to the data, each hash checked where the thing is still on disk.
+
+    A broken or missing run is a link of its own that says so; nothing is raised for it.
+    """
+    return [*_submission_links(submissions, record), *_member_links(record["members"], runs, checks, frozenset())]
+
+
+def _submission_links(submissions: SubmissionStore, record: Record) -> Iterator[Link]:
+    score = "not scored" if record["public_score"] is None else f"public {record['public_score']}"
+    score += "" if record["private_score"] is None else f", private {record['private_score']}"
+    yield Link("score", str(record["ref"] or "no reference"), f"{score}; {record['kaggle_status'] or record.state}")
+    file = record["file"]
+    if file.get("name"):
+        yield _file_link(
+            "file", file["name"], submissions.file_of(record), file.get("sha256"), file.get("format") or ""
+        )
+    vectors = record["vectors"]
+    if vectors:
+        shape = f"{vectors.get('rows')} x {vectors.get('dimension')}"
+        status = _vectors_status(submissions, record, vectors.get("sha256"))
+        yield Link("vectors", "vectors.npy", shape, vectors.get("sha256"), status, record.folder / "vectors.npy")
+
+
+def _vectors_status(submissions: SubmissionStore, record: Record, expected: str | None) -> str:
+    if not (record.folder / "vectors.npy").exists():
+        return GONE
+    try:
+        return _verdict(vectors_sha256(submissions.vectors(record)[1]), expected)
+    except KaggleKitError:
+        return CHANGED
+
+
+def _member_links(
+    members: list[Mapping[str, Any]], runs: RunStore, checks: ChainChecks, above: frozenset[str]
+) -> Iterator[Link]:
+    for member in members:
+        name = str(member.get("run"))
+        weight = f"weight {member['weight']:g}" if member.get("weight") is not None else ""
+        try:
+            run = runs.read(name)
+        except KaggleKitError as error:
+            yield Link("run", name, error.message, status=GONE)
+            continue
+        step = "ensemble" if run["kind"] == "ensemble" else "run"
+        yield Link(step, name, ", ".join(part for part in (weight, _run_words(run)) if part))
+        yield from _run_links(run, runs, checks)
+        if name not in above:  # a record that names itself must not go round for ever
+            yield from _member_links(run["members"], runs, checks, above | {name})
+
+
+def _run_words(run: Record) -> str:
+    cv = run["cv"].get("mrr") if isinstance(run["cv"], dict) else run["cv"]
+    commit = ((run["provenance"].get("git") or {}).get("commit") or "")[:10]
+    dirty = " with changes" if (run["provenance"].get("git") or {}).get("dirty") else ""
+    words = [run.state, f"cv {cv:.5f}" if cv is not None else "", f"commit {commit}{dirty}" if commit else ""]
+    return ", ".join(word for word in words if word)
+
+
+def _run_links(run: Record, runs: RunStore, checks: ChainChecks) -> Iterator[Link]:
+    try:
+        for path, expected in runs.checkpoints(run):
+            yield _file_link("checkpoint", path.name, path, expected)
+    except (KaggleKitError, KeyError, TypeError) as error:
+        yield Link("checkpoint", run.id, f"the list of checkpoints is broken: {error}", status=CHANGED)
+    if run["config"] and run["config_digest"]:
+        # a digest made another way cannot be checked here, which is not the same as wrong
+        status = SAME if hash_of(run["config"]) == run["config_digest"] else UNKNOWN
+        yield Link("config", run.id, expected=run["config_digest"], status=status)
+    if run["folds"].get("digest"):
+        found = checks.folds_digest(run.folder)
+        detail = f"{run['folds'].get('count')} folds, seed {run['folds'].get('seed')}"
+        yield Link("folds", run.id, detail, run["folds"]["digest"], _verdict(found, run["folds"]["digest"]))
+    yield from _data_links(run["data"], checks)
+
+
+def _data_links(data: Mapping[str, Any], checks: ChainChecks) -> Iterator[Link]:
+    for part in ("train", "test"):
+        facts = data.get(part)
+        if isinstance(facts, dict) and facts.get("sha256"):
+            name = str(facts.get("name") or facts.get("path") or part)
+            path = checks.find_data(name)
+            size = f"{facts['size']:,} bytes" if facts.get("size") is not None else ""
+            yield _file_link("data", name, path, facts["sha256"], size)
+
+
+def _file_link(step: str, name: str, path: Path | None, expected: str | None, detail: str = "") -> Link:
+    found = sha256_of(path) if path is not None and path.is_file() else None
+    return Link(step, name, detail, expected, _verdict(found, expected), path)
+
+
+def _verdict(found: str | None, expected: str | None) -> str:
+    if found is None:
+        return GONE
+    if expected is None:
+        return UNKNOWN
+    return SAME if found == expected else CHANGED

@@ -1,0 +1,173 @@
+"""Space won back by rule: scores and records stay, files, vectors and checkpoints of old work go, after a plan was shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from kaggle_kit.archive.ids import timestamp
+from kaggle_kit.archive.records import Record, RecordStore
+from kaggle_kit.archive.runs import RunStore
+from kaggle_kit.archive.submissions import IDS_NAME, VECTORS_NAME, SubmissionStore
+from kaggle_kit.errors import KaggleKitError, UsageError, storage_errors
+from kaggle_kit.submission import WritingFormat
+
+FILES, VECTORS, CHECKPOINTS, LEFTOVERS = "files", "vectors", "checkpoints", "leftovers"
+WHAT = (FILES, VECTORS, CHECKPOINTS, LEFTOVERS)
+_LEFTOVER_HOURS = 24.0
+"""A temporary file this old belongs to no process that still writes it."""
+
+
+@dataclass(frozen=True)
+class PruneRule:
+    """What may go."""
+
+    what: tuple[str, ...] = (FILES, LEFTOVERS)
+    """Of ``files`` (can be written again from the vectors), ``vectors``, ``checkpoints`` and ``leftovers`` of killed processes."""
+    keep_newest: int = 10
+    """Newest records of each archive left alone."""
+    keep_best: int = 5
+    """Best submissions by public score, and best runs by CV, left alone."""
+    older_than_days: float = 0.0
+    """Only records at least that old."""
+
+    def __post_init__(self) -> None:
+        wrong = [one for one in self.what if one not in WHAT]
+        if wrong or self.keep_newest < 0 or self.keep_best < 0 or self.older_than_days < 0:
+            raise UsageError(f"cannot prune by {self}", f"what to prune: {', '.join(WHAT)}")
+
+
+@dataclass(frozen=True)
+class PruneItem:
+    """One file that would go."""
+
+    path: Path
+    size: int
+    """Bytes."""
+    what: str
+    record_id: str
+    why: str
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """What would go, and what was left alone although it is old."""
+
+    items: list[PruneItem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Bytes won back."""
+        return sum(item.size for item in self.items)
+
+
+def plan_prune(submissions: SubmissionStore, runs: RunStore, rule: PruneRule) -> PrunePlan:
+    """What ``rule`` would remove; nothing is touched.
+
+    Submissions on their way are left alone, and so are files that could not be written again while their vectors are to go too, runs
+    that are not finished and the checkpoints of runs that a kept submission, or a kept ensemble, is made of.
+    """
+    plan = PrunePlan()
+    kept_ids = _kept(submissions.list(), rule, lambda record: record["public_score"])
+    for record in _old(submissions, kept_ids, rule):
+        plan.items.extend(_submission_items(submissions, record, rule, plan.notes))
+    if CHECKPOINTS in rule.what:
+        plan.items.extend(_checkpoint_items(submissions, runs, kept_ids, rule))
+    if LEFTOVERS in rule.what:
+        plan.items.extend(item for store in (submissions, runs) for item in _leftovers(store))
+    return plan
+
+
+def prune(plan: PrunePlan, submissions: SubmissionStore, runs: RunStore) -> int:
+    """Remove what ``plan`` lists and note it in the records; returns the bytes won back.
+
+    The note is written first: a record never claims to have what is gone.
+    """
+    won = 0
+    for item in plan.items:
+        store: RecordStore = runs if item.what == CHECKPOINTS else submissions
+        if item.what != LEFTOVERS:
+            note = {"what": item.what, "file": item.path.name, "at": timestamp(store.clock())}
+            record = store.read(item.record_id)
+            store.update(record, pruned=[*(record.get("pruned") or []), note])
+        with suppress(FileNotFoundError), storage_errors(item.path, "removing"):
+            item.path.unlink()
+            won += item.size
+    return won
+
+
+def _kept(records: list[Record], rule: PruneRule, score: object) -> set[str]:
+    """Ids of the newest and the best of ``records``, which come newest first."""
+    scored = [record for record in records if score(record) is not None]  # type: ignore[operator]
+    best = sorted(scored, key=score, reverse=True)[: rule.keep_best]  # type: ignore[call-overload]
+    return {record.id for record in [*records[: rule.keep_newest], *best]}
+
+
+def _old(store: RecordStore, kept_ids: set[str], rule: PruneRule) -> Iterator[Record]:
+    limit = store.clock() - timedelta(days=rule.older_than_days)
+    for record in store.list():
+        if record.id not in kept_ids and datetime.fromisoformat(record.created) <= limit:
+            yield record
+
+
+def _submission_items(
+    submissions: SubmissionStore, record: Record, rule: PruneRule, notes: list[str]
+) -> Iterator[PruneItem]:
+    if record.state not in ("scored", "failed"):
+        notes.append(f"{record.id} is {record.state}: left alone")
+        return
+    if FILES in rule.what and record["file"].get("name"):
+        path = submissions.file_of(record)
+        if not path.exists():
+            pass
+        elif WritingFormat.from_id(record["file"].get("format") or "") and (record.folder / VECTORS_NAME).exists():
+            yield from _items(
+                [path], FILES, record, "can be written again from the vectors" * (VECTORS not in rule.what)
+            )
+        else:
+            notes.append(f"{record.id}: {path.name} could not be written again: left alone")
+    if VECTORS in rule.what:
+        yield from _items([record.folder / VECTORS_NAME, record.folder / IDS_NAME], VECTORS, record, "old")
+
+
+def _checkpoint_items(
+    submissions: SubmissionStore, runs: RunStore, kept_submissions: set[str], rule: PruneRule
+) -> Iterator[PruneItem]:
+    kept_ids = _kept(runs.list(), rule, _cv_of)
+    needed = {
+        member.get("run")
+        for record in submissions.list()
+        if record.id in kept_submissions
+        for member in record["members"]
+    }
+    needed |= {member.get("run") for run in runs.list() if run.id in kept_ids | needed for member in run["members"]}
+    for run in _old(runs, kept_ids | needed, rule):
+        if run.state in ("done", "failed"):
+            with suppress(KaggleKitError):  # a broken list of checkpoints: nothing of that run is touched
+                yield from _items(
+                    [path for path, _ in runs.checkpoints(run)], CHECKPOINTS, run, "no kept submission uses it"
+                )
+
+
+def _cv_of(run: Record) -> float | None:
+    return run["cv"].get("mrr") if isinstance(run["cv"], dict) else run["cv"]
+
+
+def _items(paths: Iterable[Path], what: str, record: Record, why: str) -> Iterator[PruneItem]:
+    for path in paths:
+        with suppress(FileNotFoundError):
+            yield PruneItem(path, path.stat().st_size, what, record.id, why or "old")
+
+
+def _leftovers(store: RecordStore) -> Iterator[PruneItem]:
+    """Temporary files of processes that were killed while they wrote."""
+    for path in store.folder.glob("*/.*.tmp"):
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            if status.st_mtime < time.time() - _LEFTOVER_HOURS * 3600:
+                yield PruneItem(path, status.st_size, LEFTOVERS, path.parent.name, "left by a process that was killed")

@@ -1,0 +1,72 @@
+"""Training runs and ensembles of them: ``models_archive/<run>/run.json``, beside the checkpoints that it lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from kaggle_kit.archive.fields import Field, Number
+from kaggle_kit.archive.migrations import Migrations
+from kaggle_kit.archive.records import Record, RecordStore
+from kaggle_kit.errors import DataError
+
+RUN_MIGRATIONS = Migrations("run")
+
+RUN_STATES = ("running", "interrupted", "done", "failed")
+
+RUN_FIELDS = {
+    "id": Field(str, "the folder's name", required=True),
+    "kind": Field(str, "run: folds trained here; ensemble: other runs averaged", "run", required=True),
+    "name": Field(str, "what the user called it", ""),
+    "competition": Field(str, "slug", required=True),
+    "rehearsal": Field(bool, "played against a rehearsal server, not the real competition", False, required=True),
+    "created": Field(str, "ISO 8601, UTC", required=True),
+    "state": Field(str, " | ".join(RUN_STATES), "running", required=True),
+    "translator": Field((str, dict), "name, or name and options"),
+    "loss": Field((str, dict), "name, or name and options"),
+    "config": Field(dict, "every setting as resolved"),
+    "config_digest": Field(str, "hash of config"),
+    "data": Field(dict, "train and test file: name, sha256, size; counts; cleaning report", {}),
+    "folds": Field(dict, "count, digest, seed", {}),
+    "seeds": Field((list, int), "seeds trained with"),
+    "members": Field(list, "of an ensemble: run and weight each", []),
+    "cv": Field((dict, *Number), "out-of-fold scores: mrr, error, …"),
+    "fold_scores": Field(list, "scores of each fold", []),
+    "checkpoints": Field(list, "fold, file (relative to the folder), sha256", []),
+    "seconds": Field(Number, "wall time of training"),
+    "provenance": Field(dict, "git, versions, platform, argv", {}),
+    "hardware": Field(dict, "device, precision, threads", {}),
+}
+
+
+class RunStore(RecordStore):
+    """The runs of a project."""
+
+    kind: ClassVar[str] = "run"
+    file_name: ClassVar[str] = "run.json"
+    command: ClassVar[str] = "kk runs"
+    fields: ClassVar = RUN_FIELDS
+    migrations: ClassVar[Migrations] = RUN_MIGRATIONS
+
+    def _how_to_make_one(self) -> str:
+        return "kk train makes one"
+
+    def checkpoints(self, run: Record) -> list[tuple[Path, str]]:
+        """The checkpoint files of ``run``, there or not, each with the SHA-256 that it should have.
+
+        Raises:
+            DataError: a file outside the run's folder.
+        """
+        return [(inside(run.folder, entry["file"]), entry["sha256"]) for entry in run["checkpoints"]]
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file ``name`` in ``folder``.
+
+    Raises:
+        DataError: it would lie elsewhere.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()) or path == folder:
+        raise DataError(f"{name!r} is outside {folder}")
+    return path
