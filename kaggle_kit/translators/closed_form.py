@@ -1,0 +1,130 @@
+"""What the closed forms share: moments of the data, the whitening of the image space, and the choice of their two numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kaggle_kit.metrics import gallery_mrr
+
+STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+EXPONENTS = (0.0, 0.25, 0.375, 0.5, 0.625, 0.75)
+HELD_OUT = 0.2
+DRAWS = 3
+BLOCK_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Second moments of captions and of their images, in float64.
+
+    Attributes:
+        gram: (d, d), XᵀX.
+        cross: (d, d_image), XᵀY with Y the centred image row of each caption.
+        image_mean: (d_image,), the mean image row over captions.
+        image_covariance: (d_image, d_image) of the image rows.
+    """
+
+    gram: Tensor
+    cross: Tensor
+    image_mean: Tensor
+    image_covariance: Tensor
+
+    @staticmethod
+    def of(x: Tensor, images: Tensor, image_of_caption: Tensor) -> Moments:
+        """Moments of centred captions x (n, d) and unit images (m, d_image); memory stays at a block of captions.
+
+        Products run in float32 over blocks and are summed in float64: the rows are of unit length, so nothing is lost that matters.
+        """
+        counts = torch.bincount(image_of_caption, minlength=len(images)).to(images.dtype)
+        mean = (counts @ images) / counts.sum()
+        # captions of one image share its row, so their sum is all that the cross moment needs: (images, d)
+        summed = torch.zeros(len(images), x.shape[1], dtype=x.dtype, device=x.device)
+        summed.index_add_(0, image_of_caption, x)
+        gram = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
+        for start in range(0, len(x), BLOCK_ROWS):
+            block = x[start : start + BLOCK_ROWS]
+            gram += (block.T @ block).double()
+        centred = images - mean
+        spread = images - images.mean(0)
+        return Moments(
+            gram=gram,
+            cross=(summed.T @ centred).double(),
+            image_mean=mean,
+            image_covariance=(spread.T @ spread).double() / len(images),
+        )
+
+
+def whitening(covariance: Tensor, exponent: float, lift: float) -> Tensor:
+    """C^(-exponent) with its small eigenvalues lifted by ``lift`` times their mean: (d, d) float64, symmetric."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return (vectors * _scales(values, exponent, lift)) @ vectors.T
+
+
+def _scales(values: Tensor, exponent: float, lift: float) -> Tensor:
+    """What each principal direction is multiplied by, the mean direction by 1: the choice of units changes no ranking."""
+    lifted = (values.clamp(min=0) + lift * values.mean()).clamp(min=1e-30)
+    return (lifted / lifted.mean()) ** -exponent
+
+
+class RidgeChoices(Protocol):
+    """The options that ``choose_ridge`` settles."""
+
+    @property
+    def strength(self) -> float | None:
+        """Given strength, or None."""
+
+    @property
+    def exponent(self) -> float | None:
+        """Given exponent, or None."""
+
+    @property
+    def lift(self) -> float:
+        """Lift of the eigenvalues."""
+
+
+def choose_ridge(
+    x: Tensor, images: Tensor, image_of_caption: Tensor, options: RidgeChoices, *, seed: int
+) -> tuple[float, float]:
+    """Ridge strength and whitening exponent by MRR in galleries of held-out training images.
+
+    One eigendecomposition serves every strength and one every exponent, so a grid costs little more than a single fit.
+
+    Args:
+        x: (n, d) float32 captions, not centred.
+        images: (m, d_image) float32 unit rows.
+        image_of_caption: (n,) int64.
+        options: what is given there is kept.
+        seed: which images are held out.
+    """
+    rng = np.random.default_rng(seed)
+    held = np.zeros(len(images), dtype=bool)
+    held[rng.permutation(len(images))[: max(2, round(HELD_OUT * len(images)))]] = True
+    held_caption = torch.from_numpy(held).to(x.device)[image_of_caption]
+    fit, check = (~held_caption).nonzero().squeeze(1), held_caption.nonzero().squeeze(1)
+    mean = x[fit].mean(0)
+    moments = Moments.of(x[fit] - mean, *_own_images(images, image_of_caption[fit]))
+    values, vectors = torch.linalg.eigh(moments.gram)
+    spectrum, axes = torch.linalg.eigh(moments.image_covariance)
+    rotated = (vectors.T @ moments.cross @ axes).float()  # text axes by image axes
+    inputs = (x[check] - mean) @ vectors.float()
+    shown, index = _own_images(images, image_of_caption[check])
+    shown, truth = shown @ axes.float(), index.cpu().numpy()
+    best = (-1.0, 0.0, 0.0)
+    for strength in [options.strength] if options.strength is not None else STRENGTHS:
+        predicted = (inputs / (values.clamp(min=0) + strength).float()) @ rotated
+        for exponent in [options.exponent] if options.exponent is not None else EXPONENTS:
+            scaled = predicted * _scales(spectrum, exponent, options.lift).float()
+            mrr = gallery_mrr(scaled, shown, truth, draws=DRAWS, seed=seed).mrr
+            best = max(best, (mrr, strength, exponent))
+    return best[1], best[2]
+
+
+def _own_images(images: Tensor, image_of_caption: Tensor) -> tuple[Tensor, Tensor]:
+    """The images that the captions belong to, and the captions' index into them."""
+    used, index = image_of_caption.unique(return_inverse=True)
+    return images[used], index
