@@ -22,26 +22,25 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
     return rows / np.where(norms > 0, norms, 1)[:, None]
 
 
-def nearest_cosines(rows: np.ndarray, others: np.ndarray, *, skip_self: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """For each row its nearest other row.
+def nearest_cosines(
+    rows: np.ndarray, others: np.ndarray, *, group: np.ndarray | None = None, other_group: np.ndarray | None = None
+) -> np.ndarray:
+    """The cosine of each row to its nearest other row, (n,) float32.
 
     Args:
         rows: (n, d) float.
         others: (m, d) float.
-        skip_self: ``rows`` are the first rows of ``others``; a row is not its own neighbour.
-
-    Returns:
-        cosine (n,) float32 and row in ``others`` (n,) int64.
+        group: (n,) integer; rows of the same number as in ``other_group`` are no neighbours. None: all are.
+        other_group: (m,) integer.
     """
-    best, where = np.empty(len(rows), np.float32), np.empty(len(rows), np.int64)
+    best = np.empty(len(rows), np.float32)
     targets = unit_rows(others)
     for first, block in _blocks(rows):
         cosines = unit_rows(block) @ targets.T  # (block, m)
-        if skip_self:
-            cosines[np.arange(len(block)), first + np.arange(len(block))] = -2
-        where[first : first + len(block)] = cosines.argmax(axis=1)
+        if group is not None:
+            cosines[group[first : first + len(block), None] == other_group] = -1
         best[first : first + len(block)] = cosines.max(axis=1)
-    return best, where
+    return best
 
 
 def find_near_copies(rows: np.ndarray, others: np.ndarray, cosine: float) -> np.ndarray:

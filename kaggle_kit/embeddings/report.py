@@ -1,0 +1,105 @@
+"""What is in the data: counts, norms, duplicates, and how far the test captions are from the training captions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kaggle_kit.embeddings.folds import group_images
+from kaggle_kit.embeddings.leaks import NEAR_COPY, normalise_caption
+from kaggle_kit.embeddings.neighbours import BLOCK_ROWS, find_near_copies, nearest_cosines
+from kaggle_kit.embeddings.pairs import Pairs, TestCaptions
+
+# Enough for a share to within about a per cent; all against all would take minutes on two cores.
+SAMPLE = 2_000
+REFERENCE = 30_000
+FAR_QUANTILE = 0.95
+
+
+def data_report(pairs: Pairs, test: TestCaptions | None = None, *, seed: int = 0) -> dict[str, Any]:
+    """What the training data and the test captions are like, as plain data.
+
+    Takes some seconds at the real competition's size.
+
+    Args:
+        pairs: the training data.
+        test: the test captions.
+        seed: seed of the sample that distances are measured on.
+    """
+    report = {"train": _train_report(pairs)}
+    if test is not None:
+        report["test"] = _test_report(pairs, test, seed)
+    return report
+
+
+def _train_report(pairs: Pairs) -> dict[str, Any]:
+    counts = pairs.captions_of_image
+    return {
+        **pairs.file.to_dict(),
+        "captions": len(pairs),
+        "images": len(pairs.images),
+        "text_dim": pairs.text.shape[1],
+        "image_dim": pairs.images.shape[1],
+        "captions_an_image": _spread(counts),
+        "images_without_captions": int(np.count_nonzero(counts == 0)),
+        "text_norm": _spread(norms(pairs.text)),
+        "image_norm": _spread(norms(pairs.images)),
+        "repeated_captions": _repeated(pairs.captions),
+        "repeated_image_names": len(pairs.image_names) - len(np.unique(pairs.image_names)),
+        "copied_images": int(np.count_nonzero(group_images(pairs.images) != np.arange(len(pairs.images)))),
+    }
+
+
+def _test_report(pairs: Pairs, test: TestCaptions, seed: int) -> dict[str, Any]:
+    known = {normalise_caption(text) for text in pairs.captions.tolist()}
+    own, away = domain_distances(pairs, test, seed=seed)
+    bound = float(np.quantile(own, FAR_QUANTILE)) if len(own) else float("nan")
+    return {
+        **test.file.to_dict(),
+        "captions": len(test),
+        "text_dim": test.text.shape[1],
+        "text_norm": _spread(norms(test.text)),
+        "repeated_captions": _repeated(test.captions),
+        "captions_in_train": sum(normalise_caption(text) in known for text in test.captions.tolist()),
+        "train_captions_near_test": int(np.count_nonzero(find_near_copies(pairs.text, test.text, NEAR_COPY))),
+        "far_from_train": {
+            "share": float(np.mean(away > bound)),
+            "expected": 1 - FAR_QUANTILE,
+            "distance": bound,
+            "median_train": float(np.median(own)) if len(own) else float("nan"),
+            "median_test": float(np.median(away)),
+        },
+    }
+
+
+def domain_distances(pairs: Pairs, test: TestCaptions, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine distance to the nearest training caption: of training captions (those of the same image aside), and of
+    test captions.
+
+    Where the second are larger than the first, the test comes from elsewhere. Both are measured against the same
+    random reference of at most 30,000 training captions.
+
+    Returns:
+        (at most 2,000,) float32 and (test captions,) float32.
+    """
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    reference, sample = np.sort(order[:REFERENCE]), np.sort(order[-SAMPLE:])
+    others, image = pairs.text[reference], pairs.image_of_caption
+    own = nearest_cosines(pairs.text[sample], others, group=image[sample], other_group=image[reference])
+    return 1 - own, 1 - nearest_cosines(test.text, others)
+
+
+def norms(rows: np.ndarray) -> np.ndarray:
+    """Euclidean norms of rows, (n,) float64, in blocks."""
+    blocks = (rows[first : first + BLOCK_ROWS] for first in range(0, len(rows), BLOCK_ROWS))
+    return np.concatenate([np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64)) for block in blocks])
+
+
+def _spread(values: np.ndarray) -> dict[str, float]:
+    return {"min": float(values.min()), "mean": float(values.mean()), "max": float(values.max())}
+
+
+def _repeated(captions: np.ndarray) -> int:
+    """Captions whose words an earlier one has."""
+    return len(captions) - len({normalise_caption(text) for text in captions.tolist()})
