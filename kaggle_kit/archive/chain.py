@@ -12,7 +12,6 @@ from kaggle_kit.archive.runs import RunStore
 from kaggle_kit.archive.submissions import SubmissionStore
 from kaggle_kit.errors import KaggleKitError
 from kaggle_kit.files import hash_of, sha256_of
-from kaggle_kit.submission import vectors_sha256
 
 SAME, CHANGED, GONE, UNKNOWN = "same", "changed", "gone", "unknown"
 
@@ -69,6 +68,8 @@ def _submission_links(submissions: SubmissionStore, record: Record) -> Iterator[
 
 
 def _vectors_status(submissions: SubmissionStore, record: Record, expected: str | None) -> str:
+    from kaggle_kit.submission import vectors_sha256
+
     if not (record.folder / "vectors.npy").exists():
         return GONE
     try:

@@ -19,6 +19,7 @@ class Field:
     types: type | tuple[type, ...]
     meaning: str
     default: Any = None
+    """What stands there when nothing was given; an empty container is copied for each record."""
     required: bool = False
 
 
@@ -28,17 +29,20 @@ def completed(record: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[st
     Raises:
         DataError: a required field is missing, or a value has the wrong type; all of them are named.
     """
-    whole = {name: copy.deepcopy(field.default) for name, field in fields.items()} | dict(record)
-    problems = [problem for name, field in fields.items() if (problem := _problem(name, whole[name], field))]
+    whole = dict(record)
+    for name, field in fields.items():
+        if name not in whole:
+            whole[name] = copy.copy(field.default)
+    problems = [f"{name} {problem}" for name, field in fields.items() if (problem := _problem(whole[name], field))]
     if problems:
         raise DataError(f"record {whole.get('id')}: " + "; ".join(problems))
     return whole
 
 
-def _problem(name: str, value: Any, field: Field) -> str | None:
+def _problem(value: Any, field: Field) -> str | None:
+    """What is wrong with a value; thousands of records are checked for one listing, so the common cases come first."""
     if value is None:
-        return f"{name} is missing" if field.required else None
-    boolean_for_number = isinstance(value, bool) and field.types is not bool
-    if boolean_for_number or not isinstance(value, field.types):
-        return f"{name} cannot be {value!r:.60} ({field.meaning})"
-    return None
+        return "is missing" if field.required else None
+    if isinstance(value, field.types) and ((value is not True and value is not False) or field.types is bool):
+        return None
+    return f"cannot be {value!r:.60} ({field.meaning})"

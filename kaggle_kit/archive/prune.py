@@ -12,9 +12,8 @@ from pathlib import Path
 from kaggle_kit.archive.ids import timestamp
 from kaggle_kit.archive.records import Record, RecordStore
 from kaggle_kit.archive.runs import RunStore
-from kaggle_kit.archive.submissions import IDS_NAME, VECTORS_NAME, SubmissionStore
+from kaggle_kit.archive.submissions import SubmissionStore
 from kaggle_kit.errors import KaggleKitError, UsageError, storage_errors
-from kaggle_kit.submission import WritingFormat
 
 FILES, VECTORS, CHECKPOINTS, LEFTOVERS = "files", "vectors", "checkpoints", "leftovers"
 WHAT = (FILES, VECTORS, CHECKPOINTS, LEFTOVERS)
@@ -118,6 +117,8 @@ def _old(store: RecordStore, kept_ids: set[str], rule: PruneRule) -> Iterator[Re
 def _submission_items(
     submissions: SubmissionStore, record: Record, rule: PruneRule, notes: list[str]
 ) -> Iterator[PruneItem]:
+    from kaggle_kit.archive.sent import IDS_NAME, VECTORS_NAME, WritingFormat
+
     if record.state not in ("scored", "failed"):
         notes.append(f"{record.id} is {record.state}: left alone")
         return

@@ -266,7 +266,7 @@ class RecordStore:
         whole = completed(self.migrations.upgrade(fields), self.fields)
         if whole.get("id") != record_id:
             raise DataError(f"the record is of {whole.get('id')!r} but lies in the folder {record_id!r}")
-        return Record(whole, self.folder_of(record_id))
+        return Record(whole, self.folder / record_id)
 
     def load(self, name: str | None = None, *, where: Callable[[Record], bool] | None = None) -> Record:
         """One record, read from its file.

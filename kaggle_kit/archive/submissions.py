@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kaggle_kit.archive.fields import Field, Number
 from kaggle_kit.archive.ids import timestamp
 from kaggle_kit.archive.migrations import Migrations
 from kaggle_kit.archive.records import Record, RecordStore, hold_lock
 from kaggle_kit.archive.runs import inside
-from kaggle_kit.competition import SubmissionFormat
-from kaggle_kit.errors import DataError, DuplicateError, InterruptedWork, MissingError, UsageError
-from kaggle_kit.files import atomic_writer, sha256_of
-from kaggle_kit.submission import WritingFormat, WrittenFile, vectors_sha256, write_submission
-from kaggle_kit.submission.writer import member_name
+from kaggle_kit.errors import DuplicateError, InterruptedWork, MissingError, UsageError
+
+if TYPE_CHECKING:  # numpy and the writer are needed for vectors only, and the history of thousands must open at once
+    import numpy as np
+
+    from kaggle_kit.competition import SubmissionFormat
 
 SUBMISSION_MIGRATIONS = Migrations("submission")
 
@@ -36,11 +32,6 @@ NEXT_STATES: dict[str, tuple[str, ...]] = {
     "failed": ("sending", "sent", "scored"),
 }
 """Which states may follow a state; staying in one is always allowed."""
-
-VECTORS_NAME, IDS_NAME = "vectors.npy", "ids.npy"
-FOREIGN_FORMAT = "foreign"
-"""Format of a file that our writer did not make: it cannot be written again from the vectors."""
-SAME_DIRECTION = 1e-6
 
 SUBMISSION_FIELDS = {
     "id": Field(str, "the folder's name", required=True),
@@ -111,11 +102,13 @@ class SubmissionStore(RecordStore):
             columns: names of the file's columns.
             digits, compress: as in :func:`kaggle_kit.submission.write_submission`.
         """
-        record_id = self.reserve(name, vectors_sha256(vectors))
-        kept = self.save_vectors(record_id, ids, vectors)
-        target = self.folder_of(record_id) / ("submission.csv" + (f".{compress}" if compress else ""))
-        written = write_submission(target, ids, vectors, columns, digits=digits, compress=compress)
-        return self.create(record_id, {**record, "vectors": kept, "file": _file_fields(written, columns)})
+        from kaggle_kit.archive import sent
+
+        record_id = self.reserve(name, sent.vectors_sha256(vectors))
+        folder = self.folder_of(record_id)
+        kept = sent.save_vectors(folder, ids, vectors)
+        file = sent.write_file(folder, ids, vectors, columns, digits=digits, compress=compress)
+        return self.create(record_id, {**record, "vectors": kept, "file": file})
 
     def build_from_file(
         self,
@@ -133,31 +126,13 @@ class SubmissionStore(RecordStore):
             path: the file: csv, zip or gz.
             vectors: (n, d) float32: what :func:`kaggle_kit.submission.read_vectors` read from it.
         """
-        record_id = self.reserve(name, vectors_sha256(vectors))
-        kept = self.save_vectors(record_id, ids, vectors)
-        suffix = path.suffix.lower() if path.suffix.lower() in (".zip", ".gz") else ""
-        target = self.folder_of(record_id) / f"submission.csv{suffix}"
-        with open(path, "rb") as source, atomic_writer(target) as copy:
-            shutil.copyfileobj(source, copy, 1 << 20)
-        facts = self._format_of(target, ids, vectors, columns)
-        return self.create(record_id, {**record, "vectors": kept, "file": facts})
+        from kaggle_kit.archive import sent
 
-    def _format_of(
-        self, path: Path, ids: Sequence[Any] | np.ndarray, vectors: np.ndarray, columns: SubmissionFormat
-    ) -> dict[str, Any]:
-        """The facts of a file: as our writer's when that makes the same bytes, else as a foreign one."""
-        trial = path.with_name(f".trial.{secrets.token_hex(4)}{path.suffix}")
-        compress = path.suffix[1:] if path.suffix in (".zip", ".gz") else None
-        try:
-            written = write_submission(trial, ids, vectors, columns, compress=compress, member=member_name(path.name))
-        finally:
-            with suppress(FileNotFoundError):
-                trial.unlink()
-        facts = {**_file_fields(written, columns), "name": path.name}
-        digest = sha256_of(path)
-        if digest == written.sha256:
-            return facts
-        return facts | {"sha256": digest, "content_sha256": None, "size": path.stat().st_size, "format": FOREIGN_FORMAT}
+        record_id = self.reserve(name, sent.vectors_sha256(vectors))
+        folder = self.folder_of(record_id)
+        kept = sent.save_vectors(folder, ids, vectors)
+        file = sent.copy_file(folder, path, ids, vectors, columns)
+        return self.create(record_id, {**record, "vectors": kept, "file": file})
 
     def advance(
         self, record: Record | str, state: str, *, note: str = "", changes: Mapping[str, Any] | None = None
@@ -196,35 +171,16 @@ class SubmissionStore(RecordStore):
 
     # --- vectors and file
 
-    def save_vectors(self, record_id: str, ids: Sequence[Any] | np.ndarray, vectors: np.ndarray) -> dict[str, Any]:
-        """Keep ids and (n, d) float32 vectors in a record's folder; returns the facts for the record's ``vectors``."""
-        folder = self.folder_of(record_id)
-        for name, array in (
-            (VECTORS_NAME, np.ascontiguousarray(vectors, dtype=np.float32)),
-            (IDS_NAME, np.asarray(ids)),
-        ):
-            with atomic_writer(folder / name) as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
-        return {"sha256": vectors_sha256(vectors), "rows": len(vectors), "dimension": int(vectors.shape[1])}
-
     def vectors(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
-        """The ids (n,) and the vectors (n, d) float32, read-only and mapped from the disk.
+        """The ids (n,) and the vectors (n, d) float32 that were sent, the vectors mapped read-only from the disk.
 
         Raises:
             MissingError: they were pruned, or never kept.
             DataError: the file is damaged.
         """
-        arrays = []
-        for name, mode in ((IDS_NAME, None), (VECTORS_NAME, "r")):
-            try:
-                arrays.append(np.load(record.folder / name, mmap_mode=mode, allow_pickle=False))  # type: ignore[arg-type]
-            except FileNotFoundError:
-                raise MissingError(f"the vectors of submission {record.id} are not kept any more ({name})") from None
-            except (ValueError, EOFError, OSError) as error:
-                raise DataError(f"{record.folder / name} is damaged: {error}") from None
-        if arrays[1].ndim != 2 or len(arrays[0]) != len(arrays[1]):
-            raise DataError(f"{record.folder}: {arrays[0].shape} ids and {arrays[1].shape} vectors do not fit")
-        return arrays[0], arrays[1]
+        from kaggle_kit.archive import sent
+
+        return sent.load_vectors(record.folder)
 
     def file_of(self, record: Record) -> Path:
         """Where the submission's file lies, or lay before it was pruned.
@@ -247,38 +203,11 @@ class SubmissionStore(RecordStore):
             MissingError: no such submission, or its vectors are gone.
             DataError: the bytes cannot be made again: a foreign file, or vectors that changed.
         """
+        from kaggle_kit.archive import sent
+
         record = self.load(name)
-        file = record["file"]
-        writing = WritingFormat.from_id(file.get("format") or "")
-        if writing is None:
-            raise DataError(
-                f"the file of submission {record.id} was not written by this kaggle_kit ({file.get('format')})"
-            )
-        ids, vectors = self.vectors(record)
-        target = target or self.file_of(record)
-        columns = SubmissionFormat(**file["columns"])
-        trial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            # the name inside a zip comes from the file's own
-            written = write_submission(
-                trial,
-                ids,
-                vectors,
-                columns,
-                digits=writing.digits,
-                compress=writing.compress,
-                member=member_name(file["name"]),
-            )
-            if written.sha256 != file["sha256"]:
-                raise DataError(
-                    f"submission {record.id}: the file made from the vectors has SHA-256 {written.sha256[:12]}…, "
-                    f"the one sent had {file['sha256'][:12]}…",
-                    "another zlib packs differently" if writing.compress else "the vectors were changed on disk",
-                )
-            os.replace(trial, target)
-        finally:
-            with suppress(FileNotFoundError):
-                trial.unlink()
+        target = Path(target) if target else self.file_of(record)
+        sent.rebuild_file(record.folder, record["file"], target)
         return target
 
     # --- looking for submissions
@@ -320,28 +249,14 @@ class SubmissionStore(RecordStore):
         return next((one for one in rivals if vectors is not None and self._same_direction(one, vectors)), None)
 
     def _same_direction(self, record: Record, vectors: np.ndarray) -> bool:
-        """Whether every row points where the record's does; the first rows decide in nearly every case."""
-        if (record["vectors"].get("rows"), record["vectors"].get("dimension")) != vectors.shape:
-            return False
-        try:
-            _, kept = self.vectors(record)
-        except (MissingError, DataError):
-            return False
-        blocks = [slice(0, 4), *(slice(start, start + 256) for start in range(4, len(vectors), 256))]
-        return kept.shape == vectors.shape and all(_aligned(kept[block], vectors[block]) for block in blocks)
+        from kaggle_kit.archive import sent
+
+        facts = record["vectors"]
+        return (facts.get("rows"), facts.get("dimension")) == vectors.shape and sent.same_direction(
+            record.folder, vectors
+        )
 
 
 def may_have_been_sent(record: Record) -> bool:
     """Whether Kaggle has, or may have, a submission: sending it again could cost a second one."""
     return record.state in ("sending", "sent", "scored") or record["ref"] is not None
-
-
-def _aligned(one: np.ndarray, other: np.ndarray) -> bool:
-    one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
-    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return bool(((one * other).sum(axis=1) >= (1 - SAME_DIRECTION) * norms).all())
-
-
-def _file_fields(written: WrittenFile, columns: SubmissionFormat) -> dict[str, Any]:
-    names = {"id_column": columns.id_column, "embedding_column": columns.embedding_column}
-    return {**written.to_dict(), "columns": names}
