@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from kaggle_kit.render.tables import Column, Grid
-from kaggle_kit.render.text import clean, counted, duration, number, size
+from kaggle_kit.render.text import clean, counted, duration, moment, number, signed, size
 
 View = Iterator[RenderableType]
 
@@ -44,8 +44,8 @@ def run(result: Any) -> View:
     yield pairs(
         {
             "state": _state(record),
-            "translator": record.get("translator"),
-            "loss": record.get("loss"),
+            "translator": _name(record.get("translator")),
+            "loss": _name(record.get("loss")),
             "folds": _folds(record),
             "cv": score(cv.get("mrr"), cv.get("error"))
             and f"{score(cv.get('mrr'), cv.get('error'))} MRR in galleries of "
@@ -68,7 +68,8 @@ def _state(record: Mapping[str, Any]) -> str:
 
 
 def _folds(record: Mapping[str, Any]) -> str:
-    folds, seeds = (record.get("folds") or {}).get("count"), record.get("seeds")
+    folds, seeds = record.get("folds"), record.get("seeds")
+    folds = folds.get("count") if isinstance(folds, Mapping) else folds
     text = "single hold-out" if folds == 1 else str(folds or "")
     return f"{text} x {counted(seeds, 'seed')}" if text and isinstance(seeds, int) and seeds > 1 else text
 
@@ -134,15 +135,7 @@ def _members(record: Mapping[str, Any]) -> View:
 
 def runs(rows: Sequence[Mapping[str, Any]]) -> View:
     """A list of runs and ensembles."""
-    flat = [
-        {
-            **row,
-            "cv": (row.get("cv") or {}).get("mrr"),
-            "cv_error": (row.get("cv") or {}).get("error"),
-            "folds": _folds(row),
-        }
-        for row in rows
-    ]
+    flat = [_flat(row) for row in rows]
     yield Grid(
         (
             Column("id", "Run"),
@@ -157,6 +150,13 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> View:
         flat,
         empty="no runs yet; kk train makes one",
     )
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's record as one row of a table."""
+    cv = row.get("cv") or {}
+    names = {"translator": _name(row.get("translator")), "loss": _name(row.get("loss")), "folds": _folds(row)}
+    return {**row, **names, "cv": cv.get("mrr"), "cv_error": cv.get("error")}
 
 
 def predicted(result: Any) -> View:
@@ -212,3 +212,71 @@ def validation(report: Any) -> View:
             yield from (Text(f"  {clean(problem)}") for problem in problems)
             if count > len(problems):
                 yield Text(f"  and {count - len(problems):,} more; --most shows more", style="dim")
+
+
+def submission(record: Mapping[str, Any]) -> View:
+    """One submission: its score first, then what it was made of."""
+    file, vectors = record.get("file") or {}, record.get("vectors") or {}
+    yield heading(f"Submission {record['id']}{' (rehearsal)' if record.get('rehearsal') else ''}")
+    yield pairs(
+        {
+            "state": _state(record),
+            "public score": number(record.get("public_score"), 5),
+            "private score": number(record.get("private_score"), 5),
+            "cv": score(record.get("cv"), record.get("cv_error")),
+            "difference": _difference(record),
+            "message": record.get("message"),
+            "description": record.get("description"),
+            "ref": record.get("ref"),
+            "competition": record.get("competition"),
+            "made of": ", ".join(_member(member) for member in record.get("members") or []),
+            "translator": _name(record.get("translator")),
+            "folds": _folds(record),
+            "file": f"{file['name']}, {size(file.get('size') or 0)}, sha256 {str(file.get('sha256'))[:12]}"
+            if file
+            else "",
+            "vectors": f"{vectors['rows']:,} x {vectors['dimension']:,}" if vectors.get("rows") else "",
+            "commit": _commit(record),
+        }
+    )
+    yield Grid(
+        (Column("at", "When", moment), Column("state", "State"), Column("note", "", least=20)),
+        record.get("history") or [],
+        wrap=True,
+        empty="",
+    )
+
+
+def _difference(record: Mapping[str, Any]) -> str:
+    """How far the public score is from the CV."""
+    public, cv = record.get("public_score"), record.get("cv")
+    return "" if public is None or cv is None else signed(public - cv)
+
+
+def _member(member: Mapping[str, Any]) -> str:
+    weight = member.get("weight", 1)
+    return str(member.get("run")) if weight == 1 else f"{number(weight, 3)} x {member.get('run')}"
+
+
+def _name(choice: Any) -> str:
+    """The name of a translator or loss, recorded alone or with its options."""
+    return str(choice.get("name", "")) if isinstance(choice, Mapping) else str(choice or "")
+
+
+def submissions(rows: Sequence[Mapping[str, Any]]) -> View:
+    """A list of submissions."""
+    yield Grid(
+        (
+            Column("id", "Submission"),
+            Column("message", "Message", least=10),
+            Column("state", "State"),
+            Column("public_score", "Public", lambda value: number(value, 5), right=True),
+            Column("ref", "Ref", right=True, order=1),
+            Column("competition", "Competition", least=10, order=2),
+        ),
+        [
+            {**row, "competition": f"{row['competition']}{' (rehearsal)' if row.get('rehearsal') else ''}"}
+            for row in rows
+        ],
+        empty="no submissions yet; kk submit makes one",
+    )

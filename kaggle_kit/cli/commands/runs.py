@@ -22,7 +22,7 @@ def command() -> None:
 @pass_session
 def list_runs(session: Session, top: int | None) -> None:
     """List runs and ensembles, the newest first."""
-    session.show(kaggle_kit.list_runs(session.project(), top=top), render.runs)
+    session.show(kaggle_kit.list_runs(session.project(), top=top, progress=session.progress), render.runs)
 
 
 @command.command(

@@ -22,7 +22,7 @@ def command() -> None:
 @pass_session
 def list_submissions(session: Session, top: int | None) -> None:
     """List every submission, rehearsals too, with its id, state and Kaggle's number."""
-    session.show(kaggle_kit.list_submissions(session.project(), top=top), render.submissions)
+    session.show(kaggle_kit.list_submissions(session.project(), top=top, progress=session.progress), render.submissions)
 
 
 @command.command(

@@ -1,0 +1,193 @@
+"""The architecture as tables: who may import whom, which package is known where, what a quick command must not load."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "kaggle_kit"
+
+LAYERS = (
+    ("errors", "files", "progress", "version", "registry"),
+    ("settings", "competition", "config", "metrics"),
+    ("embeddings", "translators", "kaggle_service", "archive", "submission"),
+    ("training",),
+    ("ensemble", "analysis"),
+    ("workflow",),
+    ("rehearsal",),
+    ("render", "cli", "__main__", "__init__"),
+)
+"""Lowest first; a module imports its own part and lower layers only, at run time as well as inside functions."""
+
+ORDER_WITHIN = (
+    ("errors", "files"), ("errors", "registry"),
+    ("settings", "competition"), ("settings", "config"), ("competition", "config"),
+    ("submission", "archive"), ("render", "cli"), ("cli", "__main__"),
+)  # fmt: skip
+"""Inside a layer: the second may import the first."""
+
+MAY_IMPORT = {
+    "kaggle": {"kaggle_service"},
+    "kagglesdk": {"kaggle_service"},
+    "torch": {"metrics", "translators", "training", "ensemble", "analysis", "workflow"},
+    "pandas": {"archive", "submission", "analysis"},
+    "rich": {"render"},
+    "click": {"cli"},
+    "requests": {"kaggle_service"},
+}
+"""Which parts know a package. The workflow hands tensors on, always inside a function."""
+
+LAZY_ONLY = {("pandas", "archive"), ("pandas", "submission"), ("pandas", "analysis"), ("kaggle", "kaggle_service"), ("torch", "workflow")}
+"""Where a package may be imported inside functions, but not when the module is."""
+
+LIGHT = ("cli", "config", "archive", "submission", "kaggle_service", "embeddings", "render", "settings", "competition")
+"""Parts whose import loads none of ``HEAVY``."""
+
+HEAVY = ("torch", "pandas", "kaggle", "matplotlib", "sklearn")
+
+
+def part_of(module: Path) -> str:
+    """``training`` for ``training/loop.py``, ``errors`` for ``errors.py``."""
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def modules() -> list[Path]:
+    """Every module of the package."""
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(module: Path) -> Iterator[tuple[str, bool]]:
+    """What a module imports, as dotted names, and whether it does so when it is imported; typing-only imports are left out."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    top = {id(node) for node in _run_at_import(tree)}
+    for node in _run_at_all(tree):
+        for name in _names(node, module):
+            yield name, id(node) in top
+
+
+def _names(node: ast.AST, module: Path) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    if node.level:
+        package = ["kaggle_kit", *module.relative_to(PACKAGE).parts[: -node.level]]
+        return [".".join([*package, node.module] if node.module else package)]
+    if node.module == "kaggle_kit":
+        return [f"kaggle_kit.{alias.name}" for alias in node.names]
+    return [node.module or ""]
+
+
+def _is_typing_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def _run_at_all(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if not _is_typing_only(child):
+            yield child
+            yield from _run_at_all(child)
+
+
+def _run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if not _is_typing_only(child) and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from _run_at_import(child)
+
+
+def layer_of(part: str) -> int:
+    """The number of a part's layer."""
+    return next(number for number, parts in enumerate(LAYERS) if part in parts)
+
+
+def test_every_part_has_a_layer():
+    known = {part for parts in LAYERS for part in parts}
+    assert {part_of(module) for module in modules()} - known == {"competitions"} & {
+        part_of(module) for module in modules()
+    }
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_module_imports_only_its_own_part_and_lower_layers(module):
+    own = part_of(module)
+    wrong = []
+    for name, _ in imports(module):
+        package, _, rest = name.partition(".")
+        if package != "kaggle_kit" or not rest:
+            continue
+        other = rest.partition(".")[0]
+        if not (PACKAGE / other).exists() and not (PACKAGE / f"{other}.py").exists():
+            continue  # a name of the public API
+        below = layer_of(other) < layer_of(own)
+        if not (below or other == own or (other, own) in ORDER_WITHIN):
+            wrong.append(name)
+    assert not wrong, f"{module.name} (layer {layer_of(own)}) imports upwards or sideways: {wrong}"
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_module_knows_only_the_packages_of_its_part(module):
+    own = part_of(module)
+    wrong = []
+    for name, at_import in imports(module):
+        package = name.partition(".")[0]
+        if package in MAY_IMPORT and own not in MAY_IMPORT[package]:
+            wrong.append(f"{name} is not for {own}")
+        if at_import and (package, own) in LAZY_ONLY:
+            wrong.append(f"{name} must be imported inside a function")
+    assert not wrong, wrong
+
+
+def test_only_known_parts_of_the_package_print():
+    """Ruff forbids print outside cli and render; here also what ruff cannot see: stdout and stderr themselves."""
+    offenders = [
+        str(module.relative_to(PACKAGE))
+        for module in modules()
+        if part_of(module) not in ("cli", "render") and {"sys.stdout", "sys.stderr"} & set(_attributes(module))
+    ]
+    # redirected, not written to: what the official client prints at import must not reach stdout
+    assert [name for name in offenders if not name.startswith("kaggle_service/")] == []
+
+
+def _attributes(module: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute):
+            yield ast.unparse(node)
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level packages in memory after ``statement``, in an interpreter of its own."""
+    code = (
+        f"{statement}\nimport sys, json\nprint(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("part", LIGHT)
+def test_import_of_a_light_part_loads_nothing_heavy(part):
+    if not (PACKAGE / part).exists() and not (PACKAGE / f"{part}.py").exists():
+        pytest.skip(f"{part} is not there yet")
+    assert loaded_by(f"import kaggle_kit.{part}") & set(HEAVY) == set()
+
+
+def test_import_of_the_package_loads_next_to_nothing():
+    assert loaded_by("import kaggle_kit; dir(kaggle_kit)") & {*HEAVY, "numpy", "rich", "click", "orjson"} == set()
+
+
+def test_help_loads_neither_numpy_nor_rich():
+    loaded = loaded_by("from kaggle_kit.cli import cli\ncli.main(['--help'], standalone_mode=False)")
+    assert loaded & {*HEAVY, "numpy", "rich"} == set()
+
+
+@pytest.mark.parametrize("arguments", [["leaderboard"], ["runs", "list"], ["submissions", "list"]])
+def test_looking_at_the_archive_loads_nothing_heavy(arguments):
+    loaded = loaded_by(f"from kaggle_kit.cli import cli\ncli.main({arguments!r}, standalone_mode=False)")
+    assert loaded & set(HEAVY) == set()
