@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import importlib
+import io
 import os
+import select
 import signal
 import sys
 import traceback
@@ -48,6 +49,14 @@ class Described(click.Command):
         super().__init__(*arguments, **attributes)
         self.examples = tuple(examples)
         self.params += common_options()
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; an error says which command it was."""
+        try:
+            return super().parse_args(context, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or context
+            raise
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """The examples, line by line as they stand."""
@@ -115,21 +124,25 @@ class Root(Family):
         return code
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the command; a reader that closed the pipe early (``| head``) is no error."""
+        """Run the command, and make sure that what it wrote arrived.
+
+        click takes every broken pipe for a closed stdout and exits without a word: another one must not pass for it.
+        """
         try:
             result = super().invoke(context)
             sys.stdout.flush()
             return result
-        except BrokenPipeError:
-            if not _stdout_is_closed():
-                raise
-            return 0
+        except BrokenPipeError as error:
+            if _stdout_is_closed():
+                return 0
+            raise _unexpected(error) from error
 
 
 def _end(error: BaseException, session: Session) -> int:
     """Tell what ended the command, and the exit code for it."""
     if isinstance(error, SystemExit):
-        raise error
+        # click's way out when nobody reads the help any more; a reader that has seen enough (| head) is no error
+        return 0 if _stdout_is_closed() else _exit_code(error)
     if session.debug:
         session.screen.close()
         traceback.print_exception(error, file=sys.stderr)
@@ -149,9 +162,17 @@ def _translated(error: BaseException) -> KaggleKitError:
         return UsageError(error.format_message(), f"{path} --help shows how it is used")
     if isinstance(error, click.ClickException):
         return UsageError(error.format_message())
+    return _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> KaggleKitError:
     words = str(error).splitlines() or [""]
     what = f"{type(error).__name__}: {words[0]}".removesuffix(": ")
     return KaggleKitError(f"unexpected {what}", "run again with --debug to see where, and report it")
+
+
+def _exit_code(error: SystemExit) -> int:
+    return error.code if isinstance(error.code, int) else int(error.code is not None)
 
 
 class _Stopped(KaggleKitError):
@@ -162,14 +183,17 @@ class _Stopped(KaggleKitError):
 
 
 def _stdout_is_closed() -> bool:
-    """Whether it was stdout that broke, and not some other pipe or connection; if so nothing is written there any more."""
+    """Whether nobody reads stdout any more; if so, nothing is written there from now on."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        descriptor = sys.stdout.fileno()
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        closed = any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # no poll on this system, or no real file
+        return False
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    return closed
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -196,5 +220,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of ``kk`` and ``python -m kaggle_kit``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
     signal.signal(signal.SIGTERM, _stop)
     cli.main()
