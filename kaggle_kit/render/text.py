@@ -84,7 +84,7 @@ def clock(seconds: float | None) -> str:
     return f"{whole // 3600}:{minutes}" if whole >= 3600 else minutes.removeprefix("0")
 
 
-def moment(value: Any) -> str:
+def moment(value: Any, form: str = "%Y-%m-%d %H:%M") -> str:
     """A UTC moment (ISO text or datetime) as local time to the minute; other text as it stands."""
     if not value:
         return ""
@@ -93,7 +93,12 @@ def moment(value: Any) -> str:
     except ValueError:
         return clean(value)
     aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return aware.astimezone().strftime("%Y-%m-%d %H:%M")
+    return aware.astimezone().strftime(form)
+
+
+def day(value: Any) -> str:
+    """A moment as short as a table wants it: ``23 Nov 14:15``."""
+    return moment(value, "%d %b %H:%M")
 
 
 def counted(count: int, singular: str, plural: str = "") -> str:

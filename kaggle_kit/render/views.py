@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from kaggle_kit.render.tables import Column, Grid
-from kaggle_kit.render.text import clean, counted, duration, moment, number, signed, size
+from kaggle_kit.render.text import clean, counted, day, duration, moment, number, signed, size
 
 View = Iterator[RenderableType]
 
@@ -280,3 +280,41 @@ def submissions(rows: Sequence[Mapping[str, Any]]) -> View:
         ],
         empty="no submissions yet; kk submit makes one",
     )
+
+
+def history(table: Any) -> View:
+    """The history of submissions, the best public score bold and starred."""
+    best = table.best
+    rows = [
+        {
+            **row,
+            "cv_text": score(row.get("cv"), row.get("cv_error")),
+            "public": _starred(row, best),
+            "best": row is best,
+        }
+        for row in table.rows
+    ]
+    yield Grid(
+        (
+            Column("created", "When", day),
+            Column("message", "Message", least=10),
+            Column("translator", "Translator", least=8, order=2),
+            Column("folds", "Folds", right=True, order=4),
+            Column("cv_text", "CV", right=True),
+            Column("public", "Public ", str, right=True),
+            Column("private_score", "Private", lambda value: number(value, 5), right=True, order=1),
+            Column("difference", "Diff", signed, right=True, order=3),
+            Column("status", "Status", least=6),
+        ),
+        rows,
+        style=lambda row: "bold" if row["best"] else "",
+        empty="no submissions yet; kk submit makes one",
+    )
+    if best is not None and len(rows) > 1:
+        yield Text("* best public score", style="dim")
+
+
+def _starred(row: Mapping[str, Any], best: Mapping[str, Any] | None) -> str:
+    """The public score, its last place kept free for the star of the best."""
+    shown = number(row.get("public_score"), 5)
+    return f"{shown}{'*' if row is best else ' '}" if shown else ""
