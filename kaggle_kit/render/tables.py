@@ -92,7 +92,12 @@ class Grid:
     def _table(self, columns: list[Column], cells: Mapping[str, list[str]], width: int) -> Table:
         widths = _widths(columns, cells, width)
         table = Table(
-            box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold"
+            box=box.SIMPLE_HEAD if self.heading else box.SIMPLE,
+            padding=(0, _GAP - 1, 0, 0),
+            show_edge=False,
+            show_header=self.heading,
+            pad_edge=False,
+            header_style="bold",
         )
         for column in columns:
             table.add_column(

@@ -109,6 +109,7 @@ def _commit(record: Mapping[str, Any]) -> str:
 def _fold_scores(record: Mapping[str, Any]) -> View:
     rows = record.get("fold_scores") or []
     if rows:
+        yield Text()
         yield Grid(
             (
                 Column("fold", "Fold", str, right=True),
@@ -123,6 +124,7 @@ def _fold_scores(record: Mapping[str, Any]) -> View:
 def _members(record: Mapping[str, Any]) -> View:
     rows = record.get("members") or []
     if len(rows) > 1:
+        yield Text()
         yield Grid(
             (
                 Column("run", "Run"),
@@ -239,6 +241,7 @@ def submission(record: Mapping[str, Any]) -> View:
             "commit": _commit(record),
         }
     )
+    yield Text()
     yield Grid(
         (Column("at", "When", moment), Column("state", "State"), Column("note", "", least=20)),
         record.get("history") or [],
@@ -318,3 +321,36 @@ def _starred(row: Mapping[str, Any], best: Mapping[str, Any] | None) -> str:
     """The public score, its last place kept free for the star of the best."""
     shown = number(row.get("public_score"), 5)
     return f"{shown}{'*' if row is best else ' '}" if shown else ""
+
+
+def public_board(table: Any) -> View:
+    """The competition's leaderboard, the own team bold and marked."""
+    yield Grid(
+        (
+            Column("rank", "Rank", str, right=True),
+            Column("mark", " "),
+            Column("team", "Team", least=10),
+            Column("score", "Score", lambda value: number(value, 5), right=True),
+            Column("date", "Last", day, order=1),
+        ),
+        [{**row, "mark": ">" if row["own"] else ""} for row in table.rows],
+        style=lambda row: "bold" if row["own"] else "",
+        empty="the leaderboard is empty",
+    )
+    if any(row["own"] for row in table.rows):
+        yield Text("> your team", style="dim")
+
+
+def synced(result: Any) -> View:
+    """What a look at the service changed in the archive."""
+    told = {
+        "found out what became of": result.settled,
+        "brought up to date": result.updated,
+        "adopted from elsewhere": result.adopted,
+        "still without a score": result.awaited,
+    }
+    for what, ids in told.items():
+        if ids:
+            yield line(f"{counted(len(ids), 'submission')} {what}: {', '.join(ids)}")
+    if not any(told.values()):
+        yield line("the archive was up to date")

@@ -42,7 +42,7 @@ def command(
     if sync:
         kaggle_kit.sync(project, progress=session.progress)
     if public:
-        table = kaggle_kit.public_board(project, top=top)
+        table = kaggle_kit.public_board(project, top=top, progress=session.progress)
     else:
-        table = kaggle_kit.leaderboard(project, sort=sort, top=top, rehearsals=rehearsals)
+        table = kaggle_kit.leaderboard(project, sort=sort, top=top, rehearsals=rehearsals, progress=session.progress)
     session.show_table(table, render.public_board if public else render.history, csv=csv)

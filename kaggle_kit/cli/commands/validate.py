@@ -32,6 +32,6 @@ def command(session: Session, file: Path, most: int, strict: bool) -> None:
     The file is a csv, or a zip or gz of one; it is held against the test ids and the dimension of the data. Exits with
     3 when the service would not score it as it is meant.
     """
-    report = kaggle_kit.validate(session.project(), file, most=most, strict=strict)
+    report = kaggle_kit.validate(session.project(), file, most=most, progress=session.progress)
     session.show(report, render.validation)
     report.raise_for_errors(strict=strict)
