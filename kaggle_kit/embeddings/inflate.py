@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -47,11 +48,15 @@ class MemberStream:
         self._engine = engine or ENGINE
         self._inflater = self._choose_inflater()
         self._file: IO[bytes] = open(path, "rb")  # noqa: SIM115 (closed by close)
-        self._seek_to_content()
         self._input_left = info.compress_size
         self._tail = b""
         self._crc = 0
         self.produced = 0
+        try:
+            self._seek_to_content()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> MemberStream:
         return self
@@ -103,10 +108,11 @@ class MemberStream:
 
     def _seek_to_content(self) -> None:
         """Skip the local header, whose extra field may differ in length from the directory's."""
-        self._file.seek(self.info.header_offset)
-        header = self._file.read(LOCAL_HEADER_BYTES)
+        header = b""
+        with suppress(ValueError, OSError):  # an offset before the file's start
+            self._file.seek(self.info.header_offset)
+            header = self._file.read(LOCAL_HEADER_BYTES)
         if len(header) < LOCAL_HEADER_BYTES or header[:4] != b"PK\x03\x04":
-            self._file.close()
             raise self._damage("has no header where the directory says that it starts")
         name_length = int.from_bytes(header[26:28], "little")
         extra_length = int.from_bytes(header[28:30], "little")

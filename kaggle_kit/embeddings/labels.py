@@ -46,7 +46,7 @@ def check_label_header(file: NpzFile, key: str, header: ArrayHeader, captions: i
     """
     is_index = header.shape == (captions,) and header.dtype.kind in "iu"
     is_matrix = header.shape == (captions, images) and (
-        header.dtype.kind in "bui" or header.dtype in (np.float32, np.float64)
+        header.dtype.kind in "bui" or header.dtype.newbyteorder("=") in (np.float32, np.float64)
     )
     if is_index or is_matrix:
         return
