@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def epoch_batches(image_of_caption: Tensor, batch_size: int, kind: str, generator: torch.Generator) -> list[Tensor]:
+def epoch_batches(
+    image_of_caption: Tensor, batch_size: int, kind: str, generator: torch.Generator, weight: Tensor | None = None
+) -> list[Tensor]:
     """The batches of one pass over all captions.
 
     Args:
@@ -15,10 +17,14 @@ def epoch_batches(image_of_caption: Tensor, batch_size: int, kind: str, generato
         kind: ``captions`` at random; ``images``: each batch holds different images, one random caption of each; ``grouped``: all
             captions of a batch's images together.
         generator: CPU generator; the batches are a function of its state.
+        weight: (n,) float32; a caption of weight w comes w times an epoch on average, whatever the loss. None: once.
 
     Returns:
         Index tensors (batch,) int64 into the captions.
     """
+    if weight is not None:
+        chosen = _weighted(weight, generator)
+        return [chosen[batch] for batch in epoch_batches(image_of_caption[chosen], batch_size, kind, generator)]
     if kind == "grouped":
         batches = _grouped(image_of_caption, batch_size, generator)
     elif kind == "images":
@@ -26,6 +32,12 @@ def epoch_batches(image_of_caption: Tensor, batch_size: int, kind: str, generato
     else:
         batches = list(torch.randperm(len(image_of_caption), generator=generator).split(batch_size))
     return [batch for batch in batches if len(batch) > 1]
+
+
+def _weighted(weight: Tensor, generator: torch.Generator) -> Tensor:
+    """Captions as often as their weight says, its fraction decided by a draw."""
+    times = weight.floor() + (torch.rand(len(weight), generator=generator) < weight - weight.floor())
+    return torch.arange(len(weight)).repeat_interleave(times.long())
 
 
 def _by_image(image_of_caption: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kaggle_kit.config import Settings
-from kaggle_kit.embeddings import Folds, Pairs
+from kaggle_kit.embeddings import Folds, Pairs, split_pairs
 from kaggle_kit.errors import DataError, MissingError
 from kaggle_kit.metrics import GalleryScore, gallery_mrr, retrieval_scores, unit
 from kaggle_kit.progress import SILENCE, Progress
@@ -128,13 +128,14 @@ def _member(
 
 
 def _fold(pairs: Pairs, folds: Folds, number: int, settings: Settings) -> FoldData:
-    train, validation = folds.split(number, pairs.image_of_caption)
+    train, validation = split_pairs(pairs, folds, number)
     return fold_data(
         pairs.text,
         pairs.images,
         pairs.image_of_caption,
         train,
         validation,
+        weight=pairs.weight,
         gallery_size=settings.competition.gallery_size,
     )
 
@@ -149,7 +150,7 @@ def out_of_fold(folder: Path, pairs: Pairs, folds: Folds, settings: Settings) ->
     predictions = torch.zeros(len(pairs.text), pairs.images.shape[1])
     covered = np.zeros(len(pairs.text), dtype=bool)
     for fold in range(settings.folds.count):
-        _, validation = folds.split(fold, pairs.image_of_caption)
+        _, validation = split_pairs(pairs, folds, fold)
         if covered[validation].any():
             raise DataError(f"fold {fold} predicts captions that another fold predicted", "train the run anew")
         covered[validation] = True

@@ -23,6 +23,7 @@ class FoldData:
         train: (t,) int64, captions to train on.
         validation: (v,) int64, captions of held-out images.
         gallery_size: rows of one gallery of the competition.
+        weight: (t,) float32, how much each training caption counts; None: all the same.
     """
 
     text: Tensor
@@ -31,6 +32,7 @@ class FoldData:
     train: Tensor
     validation: Tensor
     gallery_size: int
+    weight: Tensor | None = None
 
     def fit_data(self, seed: int, device: str) -> FitData:
         """The training part alone, images renumbered from 0."""
@@ -40,6 +42,7 @@ class FoldData:
             images=self.images[used].to(device),
             image_of_caption=renumbered.to(device),
             seed=seed,
+            weight=None if self.weight is None else self.weight.to(device),
         )
 
     def score(self, predictions: Tensor, *, draws: int, seed: int) -> GalleryScore:
@@ -94,8 +97,9 @@ def fold_data(
     validation: np.ndarray,
     *,
     gallery_size: int,
+    weight: np.ndarray | None = None,
 ) -> FoldData:
-    """``FoldData`` from NumPy arrays, without copying the large ones."""
+    """``FoldData`` from NumPy arrays, without copying the large ones; ``weight`` is one a caption, (captions,)."""
     return FoldData(
         text=_as_tensor(text),
         images=_as_tensor(images),
@@ -103,6 +107,7 @@ def fold_data(
         train=torch.from_numpy(np.asarray(train, dtype=np.int64)),
         validation=torch.from_numpy(np.asarray(validation, dtype=np.int64)),
         gallery_size=gallery_size,
+        weight=None if weight is None else torch.from_numpy(weight[train].astype(np.float32)),
     )
 
 

@@ -90,6 +90,7 @@ class GradientLoop:
         self.position = Position()
         self.best: dict[str, Tensor] = {}
         self.saved_at = time.monotonic()
+        # with weights the batches of an epoch vary a little in number; the schedule goes by those of the first
         self.total_steps = len(self._batches(0)) * self.train.epochs
 
     def _build_optimizer(self) -> torch.optim.Optimizer:
@@ -103,7 +104,7 @@ class GradientLoop:
         """The epoch's batches, a function of seed and epoch alone: a resumed epoch deals the same ones again."""
         generator = generator_for(self.seed, "batches", epoch)
         captions = self.data.image_of_caption[self.data.train]
-        return epoch_batches(captions, self.train.batch_size, self.train.batches, generator)
+        return epoch_batches(captions, self.train.batch_size, self.train.batches, generator, self.data.weight)
 
     def run(self) -> None:
         """Train to the last epoch or until early stopping, then put the best weights in place.

@@ -14,6 +14,6 @@ def learning_rate(step: int, total_steps: int, settings: TrainSettings) -> float
         return settings.learning_rate * (step + 1) / warmup
     if settings.schedule == "constant":
         return settings.learning_rate
-    done = (step - warmup) / max(1, total_steps - warmup)
+    done = min(1.0, (step - warmup) / max(1, total_steps - warmup))
     low = settings.final_lr_fraction
     return settings.learning_rate * (low + (1 - low) * (1 + math.cos(math.pi * done)) / 2)

@@ -26,12 +26,14 @@ class FitData:
         images: (images, d_image) float32, only images that the training captions belong to.
         image_of_caption: (captions,) int64 index into ``images``.
         seed: what every random choice of the preparation derives from.
+        weight: (captions,) float32, how much each caption counts; None: all the same.
     """
 
     text: Tensor
     images: Tensor
     image_of_caption: Tensor
     seed: int
+    weight: Tensor | None = None
 
 
 class Translator(nn.Module):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kaggle_kit.metrics import gallery_mrr
+from kaggle_kit.translators.base import FitData
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 EXPONENTS = (0.0, 0.25, 0.375, 0.5, 0.625, 0.75)
@@ -35,20 +36,21 @@ class Moments:
     image_covariance: Tensor
 
     @staticmethod
-    def of(x: Tensor, images: Tensor, image_of_caption: Tensor) -> Moments:
+    def of(x: Tensor, images: Tensor, image_of_caption: Tensor, weight: Tensor | None = None) -> Moments:
         """Moments of centred captions x (n, d) and unit images (m, d_image); memory stays at a block of captions.
 
         Products run in float32 over blocks and are summed in float64: the rows are of unit length, so nothing is lost that matters.
         """
-        counts = torch.bincount(image_of_caption, minlength=len(images)).to(images.dtype)
+        counts = torch.bincount(image_of_caption, weight, minlength=len(images)).to(images.dtype)
         mean = (counts @ images) / counts.sum()
         # captions of one image share its row, so their sum is all that the cross moment needs: (images, d)
         summed = torch.zeros(len(images), x.shape[1], dtype=x.dtype, device=x.device)
-        summed.index_add_(0, image_of_caption, x)
+        summed.index_add_(0, image_of_caption, x if weight is None else x * weight.unsqueeze(1))
         gram = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
         for start in range(0, len(x), BLOCK_ROWS):
             block = x[start : start + BLOCK_ROWS]
-            gram += (block.T @ block).double()
+            weighted = block if weight is None else block * weight[start : start + BLOCK_ROWS].unsqueeze(1)
+            gram += (weighted.T @ block).double()
         centred = images - mean
         spread = images - images.mean(0)
         return Moments(
@@ -87,9 +89,7 @@ class RidgeChoices(Protocol):
         """Lift of the eigenvalues."""
 
 
-def choose_ridge(
-    x: Tensor, images: Tensor, image_of_caption: Tensor, options: RidgeChoices, *, seed: int
-) -> tuple[float, float]:
+def choose_ridge(x: Tensor, images: Tensor, data: FitData, options: RidgeChoices) -> tuple[float, float]:
     """Ridge strength and whitening exponent by MRR in galleries of held-out training images.
 
     One eigendecomposition serves every strength and one every exponent, so a grid costs little more than a single fit.
@@ -97,29 +97,28 @@ def choose_ridge(
     Args:
         x: (n, d) float32 captions, not centred.
         images: (m, d_image) float32 unit rows.
-        image_of_caption: (n,) int64.
+        data: which caption belongs to which image, how much it counts, and the seed of who is held out.
         options: what is given there is kept.
-        seed: which images are held out.
     """
-    rng = np.random.default_rng(seed)
     held = np.zeros(len(images), dtype=bool)
-    held[rng.permutation(len(images))[: max(2, round(HELD_OUT * len(images)))]] = True
-    held_caption = torch.from_numpy(held).to(x.device)[image_of_caption]
+    held[np.random.default_rng(data.seed).permutation(len(images))[: max(2, round(HELD_OUT * len(images)))]] = True
+    held_caption = torch.from_numpy(held).to(x.device)[data.image_of_caption]
     fit, check = (~held_caption).nonzero().squeeze(1), held_caption.nonzero().squeeze(1)
     mean = x[fit].mean(0)
-    moments = Moments.of(x[fit] - mean, *_own_images(images, image_of_caption[fit]))
+    weight = None if data.weight is None else data.weight[fit]
+    moments = Moments.of(x[fit] - mean, *_own_images(images, data.image_of_caption[fit]), weight)
     values, vectors = torch.linalg.eigh(moments.gram)
     spectrum, axes = torch.linalg.eigh(moments.image_covariance)
     rotated = (vectors.T @ moments.cross @ axes).float()  # text axes by image axes
     inputs = (x[check] - mean) @ vectors.float()
-    shown, index = _own_images(images, image_of_caption[check])
+    shown, index = _own_images(images, data.image_of_caption[check])
     shown, truth = shown @ axes.float(), index.cpu().numpy()
-    best = (-1.0, 0.0, 0.0)
+    best = (-1.0, STRENGTHS[0], 0.0)
     for strength in [options.strength] if options.strength is not None else STRENGTHS:
         predicted = (inputs / (values.clamp(min=0) + strength).float()) @ rotated
         for exponent in [options.exponent] if options.exponent is not None else EXPONENTS:
             scaled = predicted * _scales(spectrum, exponent, options.lift).float()
-            mrr = gallery_mrr(scaled, shown, truth, draws=DRAWS, seed=seed).mrr
+            mrr = gallery_mrr(scaled, shown, truth, draws=DRAWS, seed=data.seed).mrr
             best = max(best, (mrr, strength, exponent))
     return best[1], best[2]
 

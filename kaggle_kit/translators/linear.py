@@ -39,7 +39,7 @@ class LinearMap(Translator):
     def _moments(self, data: FitData) -> Moments:
         """What the closed forms need of the data; the means are kept on the way."""
         self.text_mean.copy_(unit(data.text).mean(0))
-        moments = Moments.of(self.encode_text(data.text), unit(data.images), data.image_of_caption)
+        moments = Moments.of(self.encode_text(data.text), unit(data.images), data.image_of_caption, data.weight)
         if getattr(self.options, "add_mean", False):
             self.offset.copy_(moments.image_mean)
         return moments
@@ -146,9 +146,9 @@ class WhitenedRidge(LinearMap):
         images, options = unit(data.images), self.options
         strength, exponent = options.strength, options.exponent
         if strength is None or exponent is None:
-            strength, exponent = choose_ridge(x, images, data.image_of_caption, options, seed=data.seed)
+            strength, exponent = choose_ridge(x, images, data, options)
         mean.copy_(x.mean(0))
-        moments = Moments.of(x - mean, images, data.image_of_caption)
+        moments = Moments.of(x - mean, images, data.image_of_caption, data.weight)
         moments.gram.diagonal().add_(strength)
         whiten = whitening(moments.image_covariance, exponent, options.lift)
         self.weight.copy_(torch.linalg.solve(moments.gram, moments.cross) @ whiten)

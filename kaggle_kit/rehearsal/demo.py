@@ -1,0 +1,76 @@
+"""The whole loop on a small made-up competition, without an account or a network."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from kaggle_kit.competition import Competition
+from kaggle_kit.config import Settings
+from kaggle_kit.embeddings import generate_competition, load_test
+from kaggle_kit.errors import UsageError, storage_errors
+from kaggle_kit.files import write_bytes
+from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.rehearsal.stage import HOSTED, Rehearsal, stage
+from kaggle_kit.workflow.ensemble import ensemble
+from kaggle_kit.workflow.project import load_project
+from kaggle_kit.workflow.train import Run, train
+
+MARKER = ".kk-demo"
+FOLDS = 5
+
+
+def demo(folder: Path = Path("demo"), *, progress: Progress = SILENCE) -> Rehearsal:
+    """Fetch, train, ensemble, submit and score on a generated competition against a server on this machine.
+
+    Args:
+        folder: where it is played; a former demo in it is replaced.
+
+    Raises:
+        UsageError: ``folder`` holds something else.
+    """
+    _clear(folder)
+    competition = Competition(slug="demo-competition", title="A made-up competition", rehearsal=True)
+    progress.note("1. making up a small competition: text and image embeddings of things that do not exist")
+    files = folder / HOSTED / "files"
+    answers = generate_competition(files, files=competition.files, progress=progress)
+    ids = load_test(files / competition.files.test).ids
+    with stage(
+        folder.resolve(),
+        replace(Settings(), competition=competition),
+        ids,
+        answers,
+        submissions_a_day=10,
+        progress=progress,
+    ) as play:
+        progress.note("2. kk fetch")
+        play.fetch()
+        progress.note(f"3. kk train --translator ridge --folds {FOLDS}; kk submit")
+        first = _train(play.project.root, "ridge", progress)
+        play.submit(first, "ridge regression")
+        progress.note(f"4. kk train --translator residual_mlp --folds {FOLDS}; kk submit")
+        second = _train(play.project.root, "residual_mlp", progress)
+        play.submit(second, "contrastive network")
+        progress.note("5. kk ensemble; kk submit; kk leaderboard")
+        both = ensemble(play.project, [first.id, second.id], weights="optimised", progress=progress)
+        play.submit(both, "both, weights chosen out of fold")
+        return play.curtain()
+
+
+def _clear(folder: Path) -> None:
+    """Make room: a former demo goes, anything else stays and is an error."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARKER).is_file():
+            raise UsageError(f"{folder} is not empty and no former demo", "name another one with --folder")
+        with storage_errors(folder, "clearing"):
+            shutil.rmtree(folder)
+    write_bytes(folder / MARKER, b"This folder belongs to kk demo, which replaces it at every start.\n")
+
+
+def _train(folder: Path, translator: str, progress: Progress) -> Run:
+    """What ``kk train`` does in that folder; the network is trained for a few epochs only."""
+    overrides = {"translator.name": translator, "folds.count": FOLDS}
+    if translator == "residual_mlp":
+        overrides |= {"train.epochs": 12, "train.learning_rate": 1e-3, "translator.hidden": 512}
+    return train(load_project(folder, overrides=overrides, environ={}), progress=progress)

@@ -1,0 +1,160 @@
+"""File several runs as one ensemble, with weights that are equal, given or chosen out of fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from kaggle_kit.archive import Record, RunStore, provenance
+from kaggle_kit.config import Project, Settings
+from kaggle_kit.embeddings import Folds, Pairs
+from kaggle_kit.errors import DataError, DuplicateError, UsageError
+from kaggle_kit.files import hash_of
+from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.workflow.data import training_pairs
+from kaggle_kit.workflow.predict import finished_run
+from kaggle_kit.workflow.train import Run
+
+
+def ensemble(
+    project: Project,
+    runs: Sequence[str],
+    *,
+    weights: str | Sequence[float] = "equal",
+    name: str | None = None,
+    progress: Progress = SILENCE,
+) -> Run:
+    """Average finished runs: unit vectors, weighted; the result can be submitted like a run.
+
+    Args:
+        runs: ids, or unique beginnings, of at least two runs.
+        weights: ``equal``; ``optimised``, chosen on out-of-fold predictions and checked on held-out images; or one number a run.
+        name: part of the ensemble's id.
+
+    Raises:
+        UsageError: fewer than two runs, or weights that do not fit them.
+        DuplicateError: one run twice, or two runs with the same predictions.
+        DataError: the runs were trained on different data.
+    """
+    records = [finished_run(project, run) for run in runs]
+    _check_members(records)
+    pairs, _ = training_pairs(project, progress=progress)
+    parts = [_out_of_fold(project, record, pairs) for record in records]
+    chosen, extra = _weigh(project, records, parts, pairs, weights)
+    return _file(project, records, chosen, extra, parts, pairs, name or "ensemble", progress)
+
+
+def _check_members(records: Sequence[Record]) -> None:
+    if len(records) < 2:
+        raise UsageError("an ensemble needs at least two runs", "kk runs list shows what there is")
+    ids = [record.id for record in records]
+    for record in records:
+        if record.get("kind") == "ensemble":
+            raise UsageError(f"{record.id} is an ensemble itself", "name the runs that it is made of")
+        if ids.count(record.id) > 1:
+            raise DuplicateError(
+                f"run {record.id} is named twice", "name each run once; --weights makes one count more"
+            )
+    first = records[0]
+    for record in records[1:]:
+        if record["data"]["train_sha256"] != first["data"]["train_sha256"]:
+            raise DataError(
+                f"runs {first.id} and {record.id} were trained on different data",
+                "ensemble runs of one competition and one training file",
+            )
+
+
+def _out_of_fold(project: Project, record: Record, pairs: Pairs) -> Any:
+    from kaggle_kit.training.crossvalidation import out_of_fold
+
+    folds = Folds.load(record.folder)
+    if record["data"]["captions"] != len(pairs) or record["data"]["train_sha256"] != pairs.file.sha256:
+        raise DataError(
+            f"run {record.id} was trained on {record['data']['captions']:,} captions of another selection or file, "
+            f"here are {len(pairs):,}",
+            "use the same [data] settings for all members",
+        )
+    return out_of_fold(record.folder, pairs, folds, Settings.from_dict(record["config"]))
+
+
+def _weigh(
+    project: Project,
+    records: Sequence[Record],
+    parts: Sequence[Any],
+    pairs: Pairs,
+    weights: str | Sequence[float],
+) -> tuple[list[float], dict[str, Any]]:
+    """The weights, and what the choice of them is worth on images that did not choose them."""
+    import torch
+
+    from kaggle_kit.ensemble import choose_weights, gallery_scores, refuse_twins
+
+    refuse_twins([record.id for record in records], parts)
+    if weights == "equal":
+        return [1.0 / len(records)] * len(records), {}
+    if not isinstance(weights, str):
+        return _given_weights(weights, len(records)), {}
+    if weights != "optimised":
+        raise UsageError(f"weights must be equal, optimised or numbers, not {weights!r}")
+    scores = gallery_scores(
+        parts,
+        torch.from_numpy(pairs.images.copy()),
+        pairs.image_of_caption,
+        gallery_size=project.settings.competition.gallery_size,
+        seed=project.settings.validation.seed,
+    )
+    chosen = choose_weights(scores)
+    return chosen.weights, {key: value for key, value in asdict(chosen).items() if key != "weights"}
+
+
+def _given_weights(weights: Sequence[float], count: int) -> list[float]:
+    if len(weights) != count:
+        raise UsageError(f"{len(weights)} weights for {count} runs", "give one weight for each run, in the same order")
+    if any(not weight >= 0 for weight in weights) or not 0 < sum(weights) < float("inf"):
+        raise UsageError(f"weights must be 0 or more and not all 0, not {list(weights)}")
+    return [float(weight) / sum(weights) for weight in weights]
+
+
+def _file(
+    project: Project,
+    records: Sequence[Record],
+    weights: Sequence[float],
+    extra: dict[str, Any],
+    parts: Sequence[Any],
+    pairs: Pairs,
+    name: str,
+    progress: Progress,
+) -> Run:
+    from kaggle_kit.ensemble import combine_out_of_fold
+    from kaggle_kit.training.crossvalidation import score_out_of_fold
+
+    used = [(record, weight, part) for record, weight, part in zip(records, weights, parts, strict=True) if weight > 0]
+    together = combine_out_of_fold([part for _, _, part in used], [weight for _, weight, _ in used])
+    score, dot_score, scores = score_out_of_fold(together, pairs, project.settings)
+    first = records[0]
+    record = {
+        "kind": "ensemble",
+        "name": name,
+        "competition": first["competition"],
+        "rehearsal": first["rehearsal"],
+        "state": "done",
+        "translator": " + ".join(dict.fromkeys(member["translator"] for member, _, _ in used)),
+        "loss": "",
+        "members": [{"run": member.id, "weight": weight, "cv": member["cv"]["mrr"]} for member, weight, _ in used],
+        "selection": extra,
+        "data": first["data"],
+        "folds": first["folds"],
+        "seeds": first["seeds"],
+        "cv": {**asdict(score), "dot_mrr": dot_score.mrr, **scores},
+        "train_seconds": sum(member.get("train_seconds", 0.0) for member, _, _ in used),
+        "provenance": provenance(project.root),
+    }
+    if extra and not extra["overfitted"]:
+        # the weights were chosen on these very images: report what they are worth on images that did not choose them
+        record["cv"]["mrr_in_sample"] = score.mrr
+        record["cv"]["mrr"] = score.mrr - max(0.0, extra["chosen_mrr"] - extra["held_out_mrr"])
+    store = RunStore(project.models_dir)
+    made = store.create(store.reserve(name, hash_of(record["members"])), record)
+    progress.note(f"ensemble {made.id}: out-of-fold MRR {record['cv']['mrr']:.4f} ± {score.error:.4f}")
+    return Run(made.id, made.folder, made.to_dict())

@@ -1,0 +1,146 @@
+"""Predict the test captions with a run or an ensemble, and write the submission file, without any network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaggle_kit.archive import Record, RunStore
+from kaggle_kit.config import Project
+from kaggle_kit.embeddings import TestCaptions
+from kaggle_kit.errors import DataError, MissingError
+from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.submission import WrittenFile, write_submission
+from kaggle_kit.workflow.data import read_test
+
+
+@dataclass(frozen=True)
+class TestPrediction:
+    """Vectors for every test caption, and the run or ensemble that they come from.
+
+    Attributes:
+        captions: the test captions.
+        vectors: (n, d_image) float32 unit vectors, row by row those of ``captions.ids``.
+        record: of the run or ensemble.
+        members: the runs averaged, with their weights.
+    """
+
+    __test__ = False
+
+    captions: TestCaptions
+    vectors: np.ndarray
+    record: Record
+    members: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class PredictedFile:
+    """A submission file on disk and what it was made of."""
+
+    file: WrittenFile
+    run: str
+    members: list[dict[str, Any]]
+    rows: int
+    dimension: int
+    cv: float | None
+    cv_error: float | None
+
+
+def finished_run(project: Project, target: str | None) -> Record:
+    """The record of a finished run or ensemble; the newest when ``target`` is None.
+
+    Raises:
+        MissingError: there is no such run, or it has not finished.
+    """
+    store = RunStore(project.models_dir)
+    if target is None:
+        return store.load(where=lambda record: record.state == "done")
+    record = store.load(target)
+    if record.state != "done":
+        raise MissingError(
+            f"run {record.id} has not finished (state: {record.state})", f"kk train --resume {record.id}"
+        )
+    return record
+
+
+def members_of(record: Record) -> list[dict[str, Any]]:
+    """The runs that a run or ensemble averages, with weights that sum to 1."""
+    members = record.get("members") or [{"run": record.id, "weight": 1.0}]
+    total = sum(member["weight"] for member in members)
+    return [{"run": member["run"], "weight": member["weight"] / total} for member in members]
+
+
+def predict_test(project: Project, target: str | None, *, progress: Progress = SILENCE) -> TestPrediction:
+    """Vectors for the test captions: every checkpoint of every run, unit vectors averaged.
+
+    Raises:
+        MissingError: no such run, checkpoint or test file.
+        DataError: test captions and checkpoints do not fit each other.
+    """
+    record = finished_run(project, target)
+    captions = read_test(project, progress=progress)
+    members = members_of(record)
+    return TestPrediction(
+        captions, predict_members(project, members, captions.text, progress=progress), record, members
+    )
+
+
+def predict_members(
+    project: Project, members: Sequence[dict[str, Any]], text: np.ndarray, *, progress: Progress = SILENCE
+) -> np.ndarray:
+    """(n, d_image) float32 unit vectors: the weighted mean of the runs' predictions for (n, d_text) embeddings."""
+    from kaggle_kit.ensemble import combine, predict_checkpoints
+    from kaggle_kit.training.precision import choose_hardware
+
+    train = project.settings.train
+    device = choose_hardware(train.device, "fp32", train.threads).device
+    store = RunStore(project.models_dir)
+    watch = progress.start("predicting", len(members), "runs")
+    predictions = []
+    for number, member in enumerate(members, 1):
+        record = store.load(member["run"])
+        predictions.append(predict_checkpoints(record.folder, record["checkpoints"], text, device=device))
+        watch.update(number)
+    watch.finish()
+    if len({vectors.shape for vectors in predictions}) > 1:
+        raise DataError("the runs predict vectors of different dimensions", "ensemble runs of one competition only")
+    return combine(predictions, [member["weight"] for member in members]).numpy()
+
+
+def predict(
+    project: Project,
+    target: str | None = None,
+    output: Path = Path("submission.csv"),
+    *,
+    digits: int | None = None,
+    progress: Progress = SILENCE,
+) -> PredictedFile:
+    """Write the submission file of a run or ensemble: byte for byte the file that ``kk submit`` would send.
+
+    Args:
+        target: id of a run or ensemble, or the unique beginning of one; the newest finished run when None.
+        output: where to write; ``.zip`` and ``.gz`` are compressed.
+        digits: significant digits; the project's setting when None.
+    """
+    prediction = predict_test(project, target, progress=progress)
+    file = write_submission(
+        output,
+        prediction.captions.ids,
+        prediction.vectors,
+        project.settings.competition.submission,
+        digits=digits if digits is not None else project.settings.submit.digits,
+    )
+    cv = prediction.record.get("cv") or {}
+    return PredictedFile(
+        file=file,
+        run=prediction.record.id,
+        members=prediction.members,
+        rows=len(prediction.vectors),
+        dimension=prediction.vectors.shape[1],
+        cv=cv.get("mrr"),
+        cv_error=cv.get("error"),
+    )

@@ -1,0 +1,74 @@
+"""Bring the archive up to date with the service: scores, interrupted submissions, submissions made elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kaggle_kit.archive import Record, SubmissionStore
+from kaggle_kit.archive.ids import timestamp
+from kaggle_kit.config import Project
+from kaggle_kit.files import hash_of
+from kaggle_kit.kaggle_service import KaggleService, RemoteSubmission
+from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.workflow.remote_state import absorb, belongs, heal, match
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """What changed, as ids of submissions.
+
+    Attributes:
+        settled: were interrupted while being sent; now it is known what became of them.
+        updated: something new was learnt: a number, a score, a reason.
+        adopted: made elsewhere, now records of their own.
+        awaited: still without a score.
+    """
+
+    settled: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    adopted: list[str] = field(default_factory=list)
+    awaited: list[str] = field(default_factory=list)
+
+
+def sync(project: Project, *, service: KaggleService | None = None, progress: Progress = SILENCE) -> SyncResult:
+    """Read all submissions at the service and bring the records up to date with them.
+
+    Raises:
+        CredentialsError, ServiceError: the service said no, or cannot be reached; records stay as they were.
+        DuplicateError: a ``kk submit`` is under way.
+    """
+    settings, competition = project.settings, project.settings.competition
+    service = service or KaggleService(settings.service, progress=progress)
+    store = SubmissionStore(project.submissions_dir)
+    with store.sending(competition.slug):
+        settled = heal(store, service, competition, settings.submit, progress.note)
+        updated, adopted = [], []
+        ours = store.list(where=lambda one: belongs(one, competition))
+        for remote in service.submissions(competition.slug):
+            record = match(ours, remote)
+            if record is None:
+                adopted.append(_adopt(store, project, remote).id)
+            elif absorb(store, record, remote) is not record:
+                updated.append(record.id)
+    awaited = store.list(where=lambda one: belongs(one, competition) and one.state == "sent")
+    return SyncResult([one.id for one in settled], updated, adopted, [one.id for one in awaited])
+
+
+def _adopt(store: SubmissionStore, project: Project, remote: RemoteSubmission) -> Record:
+    """A record for a submission that was made elsewhere, from the web page for instance."""
+    competition = project.settings.competition
+    record_id = store.reserve("elsewhere", hash_of([competition.slug, remote.ref]))
+    record = {
+        "competition": competition.slug,
+        "rehearsal": competition.rehearsal,
+        "state": "sent",
+        "message": remote.description,
+        "description": remote.description,
+        "ref": remote.ref,
+        "origin": "elsewhere",
+        "submitted_by": remote.submitted_by,
+        "remote_file": remote.file_name,
+    }
+    if remote.date is not None:
+        record["created"] = timestamp(remote.date)
+    return absorb(store, store.create(record_id, record), remote)

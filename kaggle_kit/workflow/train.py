@@ -1,0 +1,211 @@
+"""Train a run: every fold and seed, scored out of fold, recorded as it goes, resumable at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kaggle_kit.archive import Record, RunStore, provenance
+from kaggle_kit.archive.records import hold_lock
+from kaggle_kit.config import Project, Settings
+from kaggle_kit.embeddings import Folds, Pairs, fold_pairs
+from kaggle_kit.errors import DataError, InterruptedWork, KaggleKitError, MissingError, UsageError
+from kaggle_kit.files import hash_of
+from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.workflow.data import training_pairs
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run (or an ensemble of runs) in the archive.
+
+    Attributes:
+        id: date, name and hash; unique in the archive.
+        folder: where its files lie.
+        record: the content of its ``run.json``.
+    """
+
+    id: str
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def cv(self) -> float | None:
+        """Out-of-fold MRR in galleries of what would be submitted; None while the run is unfinished."""
+        return (self.record.get("cv") or {}).get("mrr")
+
+    @property
+    def cv_error(self) -> float | None:
+        """Standard error of ``cv`` over images."""
+        return (self.record.get("cv") or {}).get("error")
+
+    def __repr__(self) -> str:
+        score = f"cv {self.cv:.4f} ± {self.cv_error:.4f}" if self.cv is not None else self.record.get("state", "")
+        return f"<Run {self.id}: {score}>"
+
+
+def train(project: Project, *, name: str | None = None, progress: Progress = SILENCE) -> Run:
+    """Train the translator that the project's settings select, on all folds and seeds.
+
+    Args:
+        name: part of the run's id; the translator's name when None.
+
+    Raises:
+        MissingError: the data is nowhere.
+        DataError: the data is not what it should be, or too small for the folds.
+        TrainingError: training diverged; the run is recorded as failed.
+        InterruptedWork, KeyboardInterrupt: stopped; ``resume`` goes on.
+    """
+    from kaggle_kit.training.crossvalidation import member_tasks
+
+    settings = project.settings
+    pairs, report = training_pairs(project, progress=progress)
+    folds = fold_pairs(pairs, settings.folds)
+    label = name or settings.translator.name
+    store = RunStore(project.models_dir)
+    run_id = store.reserve(label, hash_of([settings.digest(), folds.digest, pairs.file.sha256]))
+    folds.save(store.folder_of(run_id))
+    store.create(run_id, _new_record(project, label, pairs, report, folds))
+    progress.note(
+        f"run {run_id}: {len(member_tasks(settings))} translators on {len(pairs):,} captions "
+        f"of {len(pairs.images):,} images"
+    )
+    return _finish(store, run_id, settings, pairs, folds, progress)
+
+
+def resume(project: Project, run: str | None = None, *, progress: Progress = SILENCE) -> Run:
+    """Go on with a run that was stopped: finished members stay, the unfinished one goes on from its state.
+
+    The run's own settings are in force, not the project's.
+
+    Args:
+        run: id or unique beginning of one; the newest unfinished run when None.
+
+    Raises:
+        MissingError: there is no such run, or no unfinished one.
+        DataError: the data is no longer that of the run.
+    """
+    store = RunStore(project.models_dir)
+    record = _unfinished(store) if run is None else store.load(run)
+    if record.get("kind") == "ensemble":
+        raise UsageError(f"{record.id} is an ensemble, there is nothing to resume")
+    settings = replace(Settings.from_dict(record["config"]), paths=project.settings.paths)
+    pairs, _ = training_pairs(replace(project, settings=settings), progress=progress)
+    if pairs.file.sha256 != record["data"]["train_sha256"]:
+        raise DataError(
+            f"run {record.id} was trained on data with sha256 {record['data']['train_sha256'][:12]}…, "
+            f"{pairs.file.path} has {pairs.file.sha256[:12]}…",
+            "put the former file back, or start a new run with kk train",
+        )
+    folds = Folds.load(record.folder)
+    if folds.digest != record["folds"]["digest"]:
+        raise DataError(f"the folds of run {record.id} were changed", "start a new run with kk train")
+    return _finish(store, record.id, settings, pairs, folds, progress)
+
+
+def _unfinished(store: RunStore) -> Record:
+    unfinished = store.list(where=lambda record: record["kind"] == "run" and record.state != "done")
+    if not unfinished:
+        raise MissingError(f"no unfinished run in {store.folder}", "kk train starts one, kk runs list shows all")
+    return unfinished[0]
+
+
+def _new_record(project: Project, label: str, pairs: Pairs, report: dict[str, Any], folds: Folds) -> dict[str, Any]:
+    settings = project.settings
+    return {
+        "kind": "run",
+        "name": label,
+        "competition": settings.competition.slug,
+        "rehearsal": settings.competition.rehearsal,
+        "state": "running",
+        "translator": settings.translator.name,
+        "loss": settings.loss.name,
+        "config": settings.to_dict(),
+        "config_digest": settings.digest(),
+        "origins": {key: origin for key, origin in project.origins.items() if origin != "default"},
+        "data": {
+            "train_file": pairs.file.path.name,
+            "train_sha256": pairs.file.sha256,
+            "captions": len(pairs),
+            "images": len(pairs.images),
+            "d_text": pairs.text.shape[1],
+            "d_image": pairs.images.shape[1],
+            "report": report,
+        },
+        "folds": {"count": settings.folds.count, "digest": folds.digest, "seed": settings.folds.seed},
+        "seeds": settings.train.seeds,
+        "provenance": provenance(project.root),
+        "cv": None,
+    }
+
+
+def _finish(store: RunStore, run_id: str, settings: Settings, pairs: Pairs, folds: Folds, progress: Progress) -> Run:
+    """Train what is unfinished and record how it ended, whatever way that is."""
+    with _training_lock(store, run_id), _outcome_recorded(store, run_id):
+        store.update(run_id, state="running", failure=None)
+        result = _cross_validate(store, run_id, settings, pairs, folds, progress)
+        record = store.update(run_id, state="done", **result)
+    run = Run(record.id, record.folder, record.to_dict())
+    progress.note(f"run {run_id}: out-of-fold MRR {run.cv:.4f} ± {run.cv_error:.4f}")
+    return run
+
+
+@contextlib.contextmanager
+def _training_lock(store: RunStore, run_id: str) -> Iterator[None]:
+    """One process a run; the system gives the lock back when the process dies."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold_lock(store.folder_of(run_id) / "training.lock", 0.0, run_id))
+        except InterruptedWork:
+            raise UsageError(
+                f"run {run_id} is being trained by another process", "wait until it has ended, or start another run"
+            ) from None
+        yield
+
+
+def _cross_validate(
+    store: RunStore, run_id: str, settings: Settings, pairs: Pairs, folds: Folds, progress: Progress
+) -> dict[str, Any]:
+    """The fields that a finished run adds to its record."""
+    from kaggle_kit.training.crossvalidation import cross_validate, member_tasks
+    from kaggle_kit.training.member import WEIGHTS
+
+    started = time.time()
+    record = store.read(run_id)
+    header = {
+        "run": run_id,
+        "config": record["config"],
+        "folds": record["folds"]["digest"],
+        "train_sha256": record["data"]["train_sha256"],
+        "provenance": record["provenance"],
+    }
+    done = cross_validate(pairs, folds, settings, record.folder, header=header, progress=progress)
+    tasks = member_tasks(settings)
+    return {
+        "cv": {**asdict(done.score), "dot_mrr": done.dot_score.mrr, **done.scores},
+        "fold_scores": [{"fold": m.fold, "seed": m.seed_number, "mrr": m.mrr, "error": m.error} for m in done.members],
+        "checkpoints": [
+            {"fold": m.fold, "seed": m.seed_number, "file": f"{task.name}/{WEIGHTS}", "sha256": m.checkpoint_sha256}
+            for task, m in zip(tasks, done.members, strict=True)
+        ],
+        "hardware": done.hardware.to_dict(),
+        "train_seconds": sum(m.seconds for m in done.members),
+        "seconds": (record["seconds"] or 0.0) + time.time() - started,
+    }
+
+
+@contextlib.contextmanager
+def _outcome_recorded(store: RunStore, run_id: str) -> Iterator[None]:
+    """A run that is left by an exception says so in its record: interrupted when it can go on, else failed."""
+    try:
+        yield
+    except (InterruptedWork, KeyboardInterrupt):
+        store.update(run_id, state="interrupted")
+        raise
+    except KaggleKitError as error:
+        store.update(run_id, state="failed", failure=error.message)
+        raise

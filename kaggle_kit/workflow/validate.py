@@ -1,0 +1,63 @@
+"""Check any submission file against the test ids and the dimension of the competition's data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kaggle_kit.archive import SubmissionStore
+from kaggle_kit.config import Project
+from kaggle_kit.errors import DataError, MissingError
+from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.submission import Earlier, ValidationReport, validate_submission
+from kaggle_kit.workflow.data import image_dimension, read_test
+
+
+def validate(
+    project: Project, file: Path, *, most: int = 20, strict: bool = False, progress: Progress = SILENCE
+) -> ValidationReport:
+    """What is wrong with ``file``, row by row, and what looks odd beside the last submission.
+
+    Args:
+        file: a csv, or a zip or gz of one.
+        most: problems kept in full; the others are counted.
+        strict: raise for warnings, too.
+
+    Raises:
+        MissingError: no such file, or the test data is nowhere.
+        SubmissionError: ``strict``, and there are errors or warnings.
+    """
+    test = read_test(project, progress=progress)
+    dimension = image_dimension(project)
+    if dimension is None:
+        progress.note("no training file here: the first list says how many numbers a vector has")
+    report = validate_submission(
+        file,
+        test.ids,
+        dimension,
+        project.settings.competition.submission,
+        most=most,
+        captions=test.captions,
+        earlier=last_submission(project),
+    )
+    if strict:
+        report.raise_for_errors(strict=True)
+    return report
+
+
+def last_submission(project: Project, *, but: str | None = None) -> list[Earlier]:
+    """The vectors of the newest submission that was scored, to compare a new one with; none when there are none."""
+    store, competition = SubmissionStore(project.submissions_dir), project.settings.competition
+    scored = store.list(
+        where=lambda one: (
+            one["competition"] == competition.slug
+            and one["rehearsal"] == competition.rehearsal
+            and one.state == "scored"
+            and one.id != but
+        )
+    )
+    for record in scored:
+        try:
+            return [Earlier(record.id, store.vectors(record)[1])]
+        except (MissingError, DataError):
+            continue
+    return []
