@@ -84,16 +84,31 @@ class Measure:
             return f"{size(self.rate)}/s"
         return f"{figure(self.rate)} {self.unit}/s" if self.unit else f"{figure(self.rate)}/s"
 
-    def shown_figures(self) -> str:
-        """``loss 1.234, mrr 0.456``."""
-        return ", ".join(f"{clean(name)} {figure(value)}" for name, value in self.figures.items() if value is not None)
+    def left(self) -> str:
+        """``0:42 left``; empty when unknown."""
+        return f"{clock(self.left_s)} left" if self.left_s is not None else ""
+
+    def shown_figures(self, digits: int = 4) -> str:
+        """``loss 1.234, mrr 0.456, 12,300 samples/s``."""
+        known = {clean(name): value for name, value in self.figures.items() if value is not None}
+        return ", ".join(_named(name, figure(value, digits)) for name, value in known.items())
+
+    def parts(self, digits: int = 4) -> list[str]:
+        """Amount, time left, figures and speed, the most wanted first; the speed only when no figure is one."""
+        amount = self.amount() if self.done or self.total else ""
+        speed = "" if any(name.endswith("_per_s") for name in self.figures) else self.speed()
+        return [part for part in (amount, self.left(), self.shown_figures(digits), speed) if part]
 
     def line(self) -> str:
         """All of it on one line."""
-        left = f"{clock(self.left_s)} left" if self.left_s is not None else ""
-        parts = [self.amount() if self.done or self.total else "", self.shown_figures(), self.speed(), left]
-        told = ", ".join(part for part in parts if part)
-        return f"{self.what}: {told}" if told else self.what
+        parts = self.parts()
+        return f"{self.what}: {', '.join(parts)}" if parts else self.what
+
+
+def _named(name: str, value: str) -> str:
+    """A figure with its name, a rate with its unit."""
+    unit, rate, _ = name.partition("_per_s")
+    return f"{value} {unit}/s" if rate else f"{name.replace('_', ' ')} {value}"
 
 
 class Lines:
@@ -206,7 +221,7 @@ class Bars:
         if self._live is None:
             self._live = Progress(
                 TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=20),
+                BarColumn(bar_width=max(8, min(20, self.console.width // 6 - 6))),
                 _MeasureColumn(),
                 console=self.console,
                 transient=True,
@@ -268,11 +283,4 @@ class _MeasureColumn(ProgressColumn):
     def render(self, task: BarTask) -> Text:
         """The text beside the bar of ``task``."""
         measure: Measure = task.fields["measure"]
-        left = f"{clock(measure.left_s)} left" if measure.left_s is not None else ""
-        parts = [
-            measure.amount() if measure.done or measure.total else "",
-            measure.shown_figures(),
-            measure.speed(),
-            left,
-        ]
-        return Text("  ".join(part for part in parts if part), no_wrap=True, overflow="ellipsis")
+        return Text("  ".join(measure.parts(digits=3)), no_wrap=True, overflow="ellipsis")

@@ -45,13 +45,13 @@ def signed(value: Any, digits: int = 4) -> str:
     return f"+{shown}" if shown and not shown.startswith("-") else shown
 
 
-def figure(value: Any) -> str:
-    """A figure beside a progress bar, short: four significant digits, thousands with commas."""
+def figure(value: Any, digits: int = 4) -> str:
+    """A figure beside a progress bar, short: ``digits`` significant digits, thousands with commas."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return clean(value)
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.4g}"
+    return f"{value:.{digits}g}"
 
 
 def size(count: float) -> str:

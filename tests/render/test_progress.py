@@ -39,7 +39,7 @@ def test_measure_tells_amount_rate_and_time_left(clock):
     measure = Measure("train.npz", 200_000_000, "B", clock)
     clock.time += 2
     measure.update(50_000_000, {})
-    assert measure.line() == "train.npz: 50.0 MB of 200 MB, 25.0 MB/s, 0:06 left"
+    assert measure.line() == "train.npz: 50.0 MB of 200 MB, 0:06 left, 25.0 MB/s"
 
 
 def test_rate_follows_the_last_half_minute(clock):
@@ -59,9 +59,9 @@ def test_lines_tell_each_epoch(clock):
         task.update(epoch, loss=2.0 / epoch, mrr=0.5, samples_per_s=12345.6)
     task.finish("fold 1: MRR 0.5000")
     assert written(lines) == [
-        "fold 1: 1 of 3 epochs, loss 2, mrr 0.5, samples_per_s 12,346, 2 epochs/s, 0:01 left",
-        "fold 1: 2 of 3 epochs, loss 1, mrr 0.5, samples_per_s 12,346, 2 epochs/s, 0:00 left",
-        "fold 1: 3 of 3 epochs, loss 0.6667, mrr 0.5, samples_per_s 12,346, 2 epochs/s, 0:00 left",
+        "fold 1: 1 of 3 epochs, 0:01 left, loss 2, mrr 0.5, 12,346 samples/s",
+        "fold 1: 2 of 3 epochs, 0:00 left, loss 1, mrr 0.5, 12,346 samples/s",
+        "fold 1: 3 of 3 epochs, 0:00 left, loss 0.6667, mrr 0.5, 12,346 samples/s",
         "fold 1: MRR 0.5000",
     ]
 
