@@ -54,7 +54,11 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     """Write arrays as ``tmp_path/NAME`` with NumPy; ``changes`` replace arrays, None removes them."""
 
     def write_npz(
-        arrays: dict[str, np.ndarray], changes: dict[str, Any] | None = None, *, name: str = "train.npz", compress: bool = True
+        arrays: dict[str, np.ndarray],
+        changes: dict[str, Any] | None = None,
+        *,
+        name: str = "train.npz",
+        compress: bool = True,
     ) -> Path:
         kept = {key: value for key, value in {**arrays, **(changes or {})}.items() if value is not None}
         path = tmp_path / name

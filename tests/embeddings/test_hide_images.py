@@ -37,7 +37,9 @@ def test_the_training_part_keeps_each_caption_with_its_image(pairs: Pairs) -> No
     row_of = {row.tobytes(): index for index, row in enumerate(pairs.text)}
     rows = [row_of[row.tobytes()] for row in train.text]
     np.testing.assert_array_equal(train.images[train.image_of_caption], pairs.images[pairs.image_of_caption[rows]])
-    np.testing.assert_array_equal(train.image_names[train.image_of_caption], pairs.image_names[pairs.image_of_caption[rows]])
+    np.testing.assert_array_equal(
+        train.image_names[train.image_of_caption], pairs.image_names[pairs.image_of_caption[rows]]
+    )
 
 
 def test_copies_of_a_hidden_image_are_hidden_with_it_and_asked_for_once(pairs: Pairs) -> None:

@@ -22,7 +22,9 @@ def _read(path: Path, captions: int, images: int) -> tuple[np.ndarray, list[str]
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float32", "float64", ">f4"])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("compress", [True, False])
-def test_one_hot_of_any_type_and_order_becomes_the_index(write: Callable[..., Path], dtype: str, order: str, compress: bool) -> None:
+def test_one_hot_of_any_type_and_order_becomes_the_index(
+    write: Callable[..., Path], dtype: str, order: str, compress: bool
+) -> None:
     index = np.random.default_rng(0).integers(0, 7, 101)
     label = np.asarray(np.eye(7)[index].astype(dtype), order=order)
     found, problems = _read(write({"label": label}, compress=compress), 101, 7)

@@ -129,8 +129,12 @@ def _twice(ids: np.ndarray) -> np.ndarray:
         ("captions/ids", _twice, r"captions/ids: rows 198 and 199 have an id that an earlier row has"),
         ("captions/ids", lambda a: a.astype("u8") + np.uint64(2**63), r"captions/ids: ids above 9223372036854775807"),
         ("captions/label", lambda a: a[:, :39], r"captions/label is bool \(200, 39\)"),
-        ("captions/label", lambda a: np.zeros_like(a), r"captions/label: 200 rows \(0, 1, 2, 3, 4, …\) have no image"),
-        ("captions/label", lambda a: a | (np.arange(200) == 6)[:, None], r"captions/label: row 6 has more than one image"),
+        ("captions/label", np.zeros_like, r"captions/label: 200 rows \(0, 1, 2, 3, 4, …\) have no image"),
+        (
+            "captions/label",
+            lambda a: a | (np.arange(200) == 6)[:, None],
+            r"captions/label: row 6 has more than one image",
+        ),
         ("captions/text", lambda a: a.astype(object), r"captions/text holds pickled Python objects"),
         ("captions/label", lambda a: None, r"has no array 'captions/label'"),
     ],
@@ -174,14 +178,18 @@ def test_the_test_file_equals_what_numpy_loads(write: Write, test_arrays: Arrays
     assert test.ids.dtype == np.int64
 
 
-def test_texts_missing_from_the_test_file_come_from_the_captions_file(write: Write, test_arrays: Arrays, tmp_path: Path) -> None:
+def test_texts_missing_from_the_test_file_come_from_the_captions_file(
+    write: Write, test_arrays: Arrays, tmp_path: Path
+) -> None:
     listed = tmp_path / "captions.txt"
     listed.write_text("id,caption\n" + "".join(f"{number},a dog, number {number}\n" for number in range(1, 31)))
     test = load_test(write(test_arrays, {"captions/text": None}), captions_file=listed)
     assert test.captions[4] == "a dog, number 5"
 
 
-def test_a_captions_file_that_does_not_fit_is_noted(write: Write, test_arrays: Arrays, tmp_path: Path, notes: Any) -> None:
+def test_a_captions_file_that_does_not_fit_is_noted(
+    write: Write, test_arrays: Arrays, tmp_path: Path, notes: Any
+) -> None:
     listed = tmp_path / "captions.txt"
     listed.write_text("29,a\n30,b\n31,c\n")
     load_test(write(test_arrays), captions_file=listed, progress=notes)
@@ -194,7 +202,10 @@ def test_a_captions_file_that_does_not_fit_is_noted(write: Write, test_arrays: A
         ({"captions/ids": np.arange(0), "captions/embeddings": np.zeros((0, 8), np.float32)}, r"holds no captions"),
         ({"captions/ids": np.arange(29)}, r"captions/ids is int64 \(29,\)"),
         ({"captions/ids": np.zeros(30, int)}, r"29 rows \(1, 2, 3, 4, 5, …\) have an id that an earlier row has"),
-        ({"captions/embeddings": np.full((30, 8), np.nan)}, r"30 rows \(0, 1, 2, 3, 4, …\) have NaN or infinite values"),
+        (
+            {"captions/embeddings": np.full((30, 8), np.nan)},
+            r"30 rows \(0, 1, 2, 3, 4, …\) have NaN or infinite values",
+        ),
         ({"captions/embeddings": None}, r"has no array 'captions/embeddings'"),
         ({"captions/text": None}, r"has no array 'captions/text'"),
         ({"captions/text": np.array(["one"])}, r"captions/text is <U3 \(1,\)"),
@@ -206,7 +217,9 @@ def test_a_bad_test_file_is_refused(write: Write, test_arrays: Arrays, changes: 
 
 
 def test_test_keys_can_be_renamed(write: Write, test_arrays: Arrays) -> None:
-    path = write({"i": test_arrays["captions/ids"], "t": test_arrays["captions/text"], "e": test_arrays["captions/embeddings"]})
+    path = write(
+        {"i": test_arrays["captions/ids"], "t": test_arrays["captions/text"], "e": test_arrays["captions/embeddings"]}
+    )
     assert len(load_test(path, TestKeys("i", "t", "e"))) == 30
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +39,9 @@ def test_numpy_reads_what_is_written(tmp_path: Path, pairs: Pairs, compress: boo
 
 
 def test_pairs_survive_writing_and_reading(tmp_path: Path, pairs: Pairs) -> None:
-    keys = TrainKeys(caption_ids="a", caption_texts="b", caption_embeddings="c", label="d", image_names="e", image_embeddings="f")
+    keys = TrainKeys(
+        caption_ids="a", caption_texts="b", caption_embeddings="c", label="d", image_names="e", image_embeddings="f"
+    )
     write_train_npz(tmp_path / "train.npz", pairs, keys)
     read = load_pairs(tmp_path / "train.npz", keys)
     for name in ("text", "images", "image_of_caption", "caption_ids", "captions", "image_names"):
@@ -64,7 +65,10 @@ def test_the_label_comes_in_blocks_that_add_up() -> None:
 
 
 def test_blocks_that_do_not_add_up_leave_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a: 2 rows came for a shape of \(3, 2\)"), npz_writer(tmp_path / "a.npz") as writer:
+    with (
+        pytest.raises(ValueError, match=r"a: 2 rows came for a shape of \(3, 2\)"),
+        npz_writer(tmp_path / "a.npz") as writer,
+    ):
         writer.add_blocks("a", (3, 2), np.dtype(np.float32), [np.zeros((2, 2), np.float32)])
     assert list(tmp_path.glob("*.npz")) == []
 
@@ -86,9 +90,9 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, pairs: Pairs) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, np.ndarray]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
     folder = tmp_path_factory.mktemp("made")
-    yield folder, generate_competition(folder)
+    return folder, generate_competition(folder)
 
 
 def test_a_generated_competition_has_the_exact_layout(made: tuple[Path, np.ndarray]) -> None:
@@ -125,7 +129,9 @@ def _mrr(predictions: np.ndarray, images: np.ndarray) -> float:
     return float(np.mean(1 / np.array(ranks)))
 
 
-def test_a_linear_map_gets_some_of_a_generated_competition_and_less_of_its_last_third(made: tuple[Path, np.ndarray]) -> None:
+def test_a_linear_map_gets_some_of_a_generated_competition_and_less_of_its_last_third(
+    made: tuple[Path, np.ndarray],
+) -> None:
     folder, answers = made
     pairs, test = load_pairs(folder / "train/train/train.npz"), load_test(folder / "test/test/test.clean.npz")
     inputs = np.c_[pairs.text, np.ones(len(pairs))]
@@ -137,7 +143,9 @@ def test_a_linear_map_gets_some_of_a_generated_competition_and_less_of_its_last_
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     small = {"captions": 23, "images": 10, "text_dim": 4, "image_dim": 5, "test": 6}
-    answers = [generate_competition(tmp_path / name, seed=seed, **small) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+    answers = [
+        generate_competition(tmp_path / name, seed=seed, **small) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
     hashes = [[sha256_of(file) for file in sorted((tmp_path / name).rglob("*.*"))] for name in "abc"]
     assert len(hashes[0]) == 3
     assert hashes[0] == hashes[1]
