@@ -39,7 +39,7 @@ from .answers import (
 from .credentials import Credentials, all_credentials, places_looked
 from .download import Download, Downloaded
 from .endpoint import check_link, find_endpoint, same_origin
-from .failures import AnswerLost, Call, GaveUp, Refusal, Trouble, explain, is_page, next_reset
+from .failures import AnswerLost, Call, GaveUp, Refusal, Trouble, explain, is_page, next_reset, rules_not_accepted
 from .official import official_client_class, official_version
 from .transport import Judge, PatientAdapter, any_temporary, never, never_processed, plain_session
 from .unpack import single_member, unpack
@@ -139,6 +139,17 @@ class KaggleService:
             self._daily_limits[slug] = info.max_daily_submissions
         return info
 
+    def require_entered(self, slug: str) -> CompetitionInfo:
+        """The competition, unless the service says that its rules are not accepted; saying nothing is no refusal.
+
+        Raises:
+            CredentialsError: not entered; the text holds the address of the rules.
+        """
+        info = self.competition(slug)
+        if info.entered is False:
+            raise rules_not_accepted(self._filled(Call("entering", slug=slug)))
+        return info
+
     def similar_competitions(self, slug: str) -> list[str]:
         """Slugs like ``slug`` among the competitions entered and those found by its words; empty when none or not to be had."""
         known: list[str] = []
@@ -187,7 +198,7 @@ class KaggleService:
         request = self._request("ApiDownloadDataFileRequest", competition_name=slug, file_name=name)
         call = Call(f"downloading {name}", slug=slug, missing=f"no file {name!r} in {slug!r}")
         downloaded = self._download("DownloadDataFile", request, target, call, name=name, expected_size=expected_size)
-        member = single_member(target, name)
+        member = single_member(target, target.name)
         return downloaded if member is None else _unwrapped(downloaded, member)
 
     def download_all(self, slug: str, target_zip: Path, *, expected_size: int | None = None) -> Downloaded:

@@ -73,6 +73,16 @@ def unpack(
     return unpacked
 
 
+def member_names(archive: Path) -> list[str]:
+    """The names of the files in ``archive``, folders left out.
+
+    Raises:
+        DataError: no zip, damaged, or an attack.
+    """
+    with _opened(archive) as file:
+        return [name for name, _ in checked_members(archive, file)]
+
+
 def single_member(archive: Path, name: str) -> str | None:
     """The one member of ``archive`` if it is a zip around the file ``name``, as the service sends large files; else None.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from kaggle_kit.embeddings import find_file, in_notebook, notebook_folder
 from kaggle_kit.errors import DataError, MissingError, UsageError, storage_errors
 from kaggle_kit.files import atomic_writer, sha256_of
 from kaggle_kit.kaggle_service import KaggleService, RemoteFile, unpack
-from kaggle_kit.kaggle_service.unpack import inside, safe_path
+from kaggle_kit.kaggle_service.unpack import inside, member_names, safe_path
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.manifest import Entry, Manifest
 
@@ -120,7 +119,6 @@ def fetch(
     if source is None and not everything and (result := work.all_there(files)):
         return result
     with work.locked():
-        work.manifest = Manifest.load(project.data_dir, work.slug)
         if source is not None:
             return work.take_from(source, files, everything=everything)
         if everything:
@@ -144,6 +142,7 @@ class _Fetch:
         self._progress = progress
         self._environ = environ
         self._given_service = service
+        self._lock = FileLock(self.folder / ".fetch.lock", timeout=0)
         self._files: list[FetchedFile] = []
         self._notes: list[str] = []
 
@@ -190,6 +189,7 @@ class _Fetch:
             with suppress(UsageError), self.locked():  # a folder that may only be read is no obstacle
                 self.manifest.add(name, path, digest, "found")
                 self.manifest.save()
+            self._check_known(name, digest)
             self._add(name, path, digest, "in place")
             self._notes.append(f"{name} was found at {path} and is used there")
         elif self.manifest.is_unchanged(entry, path):
@@ -259,15 +259,16 @@ class _Fetch:
     def _listed(self, name: str, listed: list[RemoteFile]) -> tuple[str, RemoteFile]:
         """The local name and the listed file for ``name``, which may have lost folders or gained a ``.zip``."""
         names = [file.name for file in listed]
-        found = closest(name, names) or closest(f"{name}.zip", names)
+        whole, zipped = closest(name, names), closest(f"{name}.zip", names)
+        found = whole or zipped
         if found is None:
             near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
             raise MissingError(
                 f"{self.slug} has no file {name!r} among its {len(names)}",
                 f"did you mean {' or '.join(near)}?" if near else "look at the competition's data page",
             )
-        known = {self._names.train, self._names.test, self._names.test_captions}
-        return (name if name in known else found), next(file for file in listed if file.name == found)
+        local = name if name in self._described() else found if whole else found.removesuffix(".zip")
+        return local, next(file for file in listed if file.name == found)
 
     def _download(self, service: KaggleService, name: str, remote: RemoteFile) -> None:
         target = inside(self.folder, safe_path(name, "the competition's file"))
@@ -325,7 +326,7 @@ class _Fetch:
             )
         available = _contents(source)
         wanted = self._available(files, available, source) if not everything else {name: name for name in available}
-        if source.is_file() and source.name not in available:
+        if _is_archive(source):
             self._take_from_zip(source, wanted)
         else:
             for name, found in wanted.items():
@@ -337,6 +338,8 @@ class _Fetch:
     def _available(self, files: Sequence[str], available: Iterable[str], source: Path) -> dict[str, str]:
         """The source's names of the files asked for, by the competition's names."""
         names, wanted = list(available), {}
+        if source.is_file() and not _is_archive(source):
+            files = [name for name in self._described() if PurePosixPath(name).name == source.name] or files
         for name in [*files] or [self._names.test, self._names.train]:
             found = closest(name, names)
             if found is None:
@@ -400,25 +403,27 @@ class _Fetch:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other fetches out of the folder.
+        """Keep other fetches out of the folder, and read what the last one left there.
 
         Raises:
             UsageError: one is at work there, or the folder cannot be written to.
         """
+        first = not self._lock.is_locked
         with storage_errors(self.folder, "fetching into"):
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".fetch.lock", timeout=0)
             try:
-                lock.acquire()
+                self._lock.acquire()
             except Timeout:
                 raise UsageError(
                     f"another kk fetch is at work in {self.folder}",
                     "wait for it to end, then run the same command again",
                 ) from None
         try:
+            if first:
+                self.manifest = Manifest.load(self.data_dir, self.slug)
             yield
         finally:
-            lock.release()
+            self._lock.release()
 
 
 def closest(name: str, names: Iterable[str], *, agreement: int = 1) -> str | None:
@@ -444,17 +449,18 @@ def _agreement(path: PurePosixPath, wanted: PurePosixPath) -> int:
     )
 
 
+def _is_archive(source: Path) -> bool:
+    """Whether ``source`` is a zip to look into; an npz is a zip, too, but is taken as it is."""
+    return source.is_file() and source.suffix.lower() == ".zip"
+
+
 def _contents(source: Path) -> dict[str, Path]:
     """The files in a folder or zip by their relative names; a single file by its own."""
     if source.is_dir():
         return {path.relative_to(source).as_posix(): path for path in sorted(source.rglob("*")) if path.is_file()}
-    if source.suffix.lower() != ".zip":  # an npz is a zip, too, and is taken as it is
+    if not _is_archive(source):
         return {source.name: source}
-    try:
-        with zipfile.ZipFile(source) as archive:
-            return {info.filename: source for info in archive.infolist() if not info.is_dir()}
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise DataError(f"{source} is not a whole zip archive: {error}", "download it again") from None
+    return dict.fromkeys(member_names(source), source)
 
 
 def _refuse_stand_in(path: Path) -> None:
