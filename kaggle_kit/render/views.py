@@ -354,3 +354,24 @@ def synced(result: Any) -> View:
             yield line(f"{counted(len(ids), 'submission')} {what}: {', '.join(ids)}")
     if not any(told.values()):
         yield line("the archive was up to date")
+
+
+def fetched(result: Any) -> View:
+    """The competition's files and where they lie."""
+    yield Grid(
+        (
+            Column("name", "File", least=16),
+            Column("size", "Size", size, right=True),
+            Column("state", "State"),
+            Column("sha256", "sha256", lambda value: str(value or "")[:12], order=1),
+        ),
+        [vars(file) for file in result.files],
+        empty="no files",
+    )
+    yield from (line(note) for note in result.notes)
+
+
+def rehearsal(result: Any) -> View:
+    """What a demo or rehearsal came to: the history of the folder that it was played in."""
+    yield from history(result.table)
+    yield line(f"played in {result.folder}; every kk command works there, kk leaderboard shows this table")

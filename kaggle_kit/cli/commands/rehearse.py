@@ -19,16 +19,24 @@ from kaggle_kit.cli.session import Session, pass_session
     ),
 )
 @click.option("--hide", type=click.IntRange(min=2), metavar="N", help="Images to hide and to be scored on.")
+@click.option(
+    "--draw",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Which images are hidden; another number, others.",
+)
 @setting_option("--folds", key="folds.count", metavar="N")
 @setting_option("--translator", key="translator.name", metavar="NAME", help="Translator; kk translators lists them.")
 @setting_option("--loss", key="loss.name", metavar="NAME", help="Loss; kk translators lists them.")
 @settings_options
 @pass_session
-def command(session: Session, hide: int | None) -> None:
+def command(session: Session, hide: int | None, draw: int) -> None:
     """Try the pipeline on hidden images of your own data.
 
     Hides images, plays the competition on the rest against a Kaggle-compatible server on this machine, and shows the
     score. No submission of the real competition is used, and your credentials are not sent anywhere.
     """
-    result = kaggle_kit.rehearse(session.project(training=True), hide=hide, progress=session.progress)
+    result = kaggle_kit.rehearse(session.project(training=True), hide=hide, seed=draw, progress=session.progress)
     session.show(result, render.rehearsal)
