@@ -103,6 +103,9 @@ class DataSettings(Section):
     extra: str | None = setting(None, "second npz in the same format, trained on and never validated on")
     extra_weight: float = setting(1.0, "how much an extra caption counts beside one of the competition's", POSITIVE)
     cache_gb: float = setting(20.0, "gigabytes that the cache of read files may take; 0: no cache", at_least(0))
+    cache_wait_s: float = setting(
+        300.0, "seconds to wait for another process that is reading the same file into the cache", at_least(0)
+    )
 
 
 @dataclass(frozen=True)

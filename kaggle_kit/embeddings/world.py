@@ -63,6 +63,7 @@ PAIR_STRENGTH = 0.6
 LOUDNESS = 1.2
 IMAGE_NOISE = 0.6
 TEXT_NOISE = 0.2
+STYLE = 0.7  # how differently captions are worded elsewhere
 MEAN_IMAGE_NORM = 26.0
 UNSPOKEN = (0.2, 0.3)  # share of traits that a caption leaves out: at home, elsewhere
 SYNONYM_SHARES = ((0.5, 0.4, 0.1), (0.2, 0.3, 0.5))
@@ -100,7 +101,7 @@ class World:
         self._mix = _normal(rng, HIDDEN, HIDDEN) * 1.2 / np.sqrt(HIDDEN)
         self._out = _normal(rng, HIDDEN, text_dim) / np.sqrt(HIDDEN)
         self._text_mean = _normal(rng, text_dim) / 2
-        self._style = _normal(rng, HIDDEN) / 4
+        self._style = _normal(rng, HIDDEN) * STYLE
         self._scale = np.float32(1)
         sample = self.image_vectors(self.draw_pictures(rng, 256), rng)
         self._scale = np.float32(MEAN_IMAGE_NORM / np.linalg.norm(sample, axis=1).mean())
