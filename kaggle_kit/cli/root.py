@@ -71,6 +71,13 @@ class Family(Described, click.Group):
 
     command_class = Described
 
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; without any, show the help."""
+        if not args:
+            click.echo(self.get_help(context))
+            context.exit()
+        return super().parse_args(context, args)
+
     def resolve_command(
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,14 @@ def test_module_and_entry_point_are_the_same_command(installed):
 
 
 def test_help_takes_less_than_a_third_of_a_second():
-    times = []
-    for _ in range(3):
-        begun = time.perf_counter()
+    def cpu_seconds() -> float:
+        """Processor time: the same on a busy machine as on a quiet one."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "kaggle_kit", "--help"], capture_output=True, check=True)
-        times.append(time.perf_counter() - begun)
-    assert min(times) < 0.3
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(cpu_seconds() for _ in range(3)) < 0.3
 
 
 def test_usage_error_of_the_process_is_2(installed):
@@ -35,7 +37,7 @@ def test_usage_error_of_the_process_is_2(installed):
     assert outcome.err == "Error: kk has no command 'trian'\nHint: did you mean kk train?\n"
 
 
-@pytest.mark.parametrize("arguments", [["config", "show"], ["config", "show", "--json"], ["--help"]])
+@pytest.mark.parametrize("arguments", [["leaderboard"], ["runs", "list", "--json"], ["--help"]])
 def test_reader_that_closes_the_pipe_is_no_error(arguments):
     reader, writer = os.pipe()
     os.close(reader)
@@ -48,6 +50,7 @@ def test_reader_that_closes_the_pipe_is_no_error(arguments):
 
 
 def test_output_survives_a_terminal_that_knows_ascii_only(installed):
-    outcome = installed("translators", PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
-    assert outcome.code == 0, outcome.err
-    assert "residual_mlp" in outcome.out
+    outcome = installed("leaderboard", "--config", "é±", PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
+    assert outcome.code == 8
+    assert outcome.err.startswith("Error: no configuration file '")
+    assert "Traceback" not in outcome.err

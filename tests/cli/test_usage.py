@@ -93,6 +93,13 @@ def test_version_is_printed(kk, arguments):
     assert kk(*arguments, "--json").json == {"kaggle_kit": VERSION}
 
 
+@pytest.mark.parametrize("arguments", [[], ["runs"]])
+def test_family_without_a_command_shows_its_help(kk, arguments):
+    outcome = kk(*arguments)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "Commands:" in outcome.out
+
+
 @pytest.mark.parametrize("arguments", [["-h"], ["--help"], ["train", "-h"], ["runs", "list", "--help"]])
 def test_help_goes_to_stdout(kk, arguments):
     outcome = kk(*arguments)
@@ -169,9 +176,9 @@ def test_empty_archive_is_no_error(kk, arguments, empty):
         (["runs", "show", "nothing"], "no run 'nothing'"),
         (["submissions", "show"], "there is no submission yet"),
         (["predict"], "there is no run yet"),
-        (["train", "--resume"], "there is no"),
+        (["train", "--resume"], "no unfinished run"),
         (["train", "--translator", "ridge"], "train.npz"),
-        (["validate", "nowhere.csv"], "nowhere.csv"),
+        (["validate", "nowhere.csv"], "test.clean.npz"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

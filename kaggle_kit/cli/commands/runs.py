@@ -33,5 +33,5 @@ def list_runs(session: Session, top: int | None) -> None:
 @settings_options
 @pass_session
 def show_run(session: Session, run: str | None) -> None:
-    """Show one run: its score, folds, settings and where all of it came from."""
+    """Show one run: its score and where it came from."""
     session.show(kaggle_kit.load_run(session.project(), run), render.run)

@@ -21,7 +21,7 @@ def command() -> None:
 @settings_options
 @pass_session
 def list_submissions(session: Session, top: int | None) -> None:
-    """List every submission, rehearsals too, with its id, state and Kaggle's number."""
+    """List every submission, rehearsals too."""
     session.show(kaggle_kit.list_submissions(session.project(), top=top, progress=session.progress), render.submissions)
 
 
