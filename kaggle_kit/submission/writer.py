@@ -32,6 +32,8 @@ FORMAT_ID = "kk-csv-1"
 DEFAULT_COLUMNS = SubmissionFormat()
 ROWS_A_BLOCK = 64
 COMPRESSIONS = ("zip", "gz")
+COMPRESSION_LEVEL = 1
+"""Of zlib: a tenth larger than the usual 6, and done in a seventh of the time."""
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _POWERS = np.array([float(f"1e{exponent}") for exponent in range(-46, 40)])  # literals are exact, 10.0**n is not
 
@@ -227,7 +229,7 @@ def member_name(name: str) -> str:
 def _compressor(target: IO[bytes] | io.RawIOBase, member: str, compress: str) -> Any:
     """A stream into ``target``, free of names and times that would make equal content differ."""
     if compress == "gz":
-        return gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=0, compresslevel=6)  # type: ignore[arg-type]
+        return gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=0, compresslevel=COMPRESSION_LEVEL)  # type: ignore[arg-type]
     return _ZipMember(target, member)
 
 
@@ -241,6 +243,7 @@ class _ZipMember:
         archive = self._stack.enter_context(zipfile.ZipFile(self._target, "w"))
         member = zipfile.ZipInfo(self._name, _ZIP_DATE)
         member.compress_type = zipfile.ZIP_DEFLATED
+        member._compresslevel = COMPRESSION_LEVEL  # type: ignore[attr-defined]  # compress_level from Python 3.13 on, this name in all
         member.create_system, member.external_attr = 3, 0o644 << 16
         return self._stack.enter_context(archive.open(member, "w", force_zip64=True))
 
