@@ -26,7 +26,7 @@ from kaggle_kit.embeddings.load import ARRAYS, TRAIN_KEYS, pairs_in, read_pairs
 from kaggle_kit.embeddings.locate import in_notebook, notebook_folder
 from kaggle_kit.embeddings.pairs import DataFile, Pairs
 from kaggle_kit.embeddings.store import FolderStore
-from kaggle_kit.errors import KaggleKitError
+from kaggle_kit.errors import DiskFullError, KaggleKitError, UsageError
 from kaggle_kit.files import hash_of, read_json, sha256_of, write_json
 from kaggle_kit.progress import SILENCE, Progress
 
@@ -93,7 +93,7 @@ def load_pairs(
     cache = _Cache(cache_folder(environ), cache_gb * GIGABYTE, cache_wait_s, progress)
     try:
         return cache.load(path, keys)
-    except (OSError, _NoCacheError) as error:
+    except (OSError, DiskFullError, UsageError, _NoCacheError) as error:
         progress.note(f"reading {path.name} without the cache in {cache.folder}: {error}")
         return read_pairs(path, keys, progress=progress)
 

@@ -33,7 +33,7 @@ REPAIR = "fix the file, or fetch it again with kk fetch; rows are counted from 0
 
 
 def read_pairs(
-    path: Path, keys: TrainKeys = TRAIN_KEYS, *, store: Store | None = None, progress: Progress = SILENCE
+    path: Path | str, keys: TrainKeys = TRAIN_KEYS, *, store: Store | None = None, progress: Progress = SILENCE
 ) -> Pairs:
     """Read a training file from its npz, without any cache.
 
@@ -95,7 +95,7 @@ def pairs_in(store: Store, file: DataFile) -> Pairs:
 
 
 def load_test(
-    path: Path, keys: TestKeys = TEST_KEYS, *, captions_file: Path | None = None, progress: Progress = SILENCE
+    path: Path | str, keys: TestKeys = TEST_KEYS, *, captions_file: Path | None = None, progress: Progress = SILENCE
 ) -> TestCaptions:
     """Read the test captions.
 

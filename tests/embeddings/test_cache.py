@@ -168,6 +168,15 @@ def test_a_cache_folder_that_cannot_be_made_is_worth_a_note(
     assert notes.notes[0].startswith("reading train.npz without the cache in ")
 
 
+def test_a_cache_that_fails_at_the_very_end_is_worth_a_note(write: Write, arrays: Arrays, notes: Any) -> None:
+    path = write(arrays)
+    load(path)
+    clear_cache()
+    (cache_folder() / "known").write_text("a file where a folder should be")
+    assert len(load(path, progress=notes)) == 200
+    assert notes.notes[0].startswith("reading train.npz without the cache in ")
+
+
 def test_a_disk_that_fills_up_is_worth_a_note_and_leaves_nothing(write: Write, arrays: Arrays, notes: Any) -> None:
     path = write(arrays)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
