@@ -13,7 +13,7 @@ from rich.text import Text
 from kaggle_kit.errors import KaggleKitError
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.render.plain import document
-from kaggle_kit.render.progress import Bars, Lines, OneLine, progress_on
+from kaggle_kit.render.progress import Bars, Lines, OneLine, in_notebook, progress_on
 from kaggle_kit.render.text import clean
 
 _WIDE = 200
@@ -22,7 +22,7 @@ _WIDE = 200
 
 def show_progress() -> Progress:
     """Progress for a script or a notebook, to be given to a function of the library as ``progress``."""
-    return progress_on(_console(stderr=True))
+    return progress_on(_console(stderr=not in_notebook()))  # a notebook paints stderr red
 
 
 class Screen:
