@@ -39,6 +39,7 @@ def ensemble(
     """
     records = [finished_run(project, run) for run in runs]
     _check_members(records)
+    weights = _checked_weights(weights, len(records))
     pairs, _ = training_pairs(project, progress=progress)
     parts = [_out_of_fold(project, record, pairs) for record in records]
     chosen, extra = _weigh(project, records, parts, pairs, weights)
@@ -94,9 +95,7 @@ def _weigh(
     if weights == "equal":
         return [1.0 / len(records)] * len(records), {}
     if not isinstance(weights, str):
-        return _given_weights(weights, len(records)), {}
-    if weights != "optimised":
-        raise UsageError(f"weights must be equal, optimised or numbers, not {weights!r}")
+        return [weight / sum(weights) for weight in weights], {}
     scores = gallery_scores(
         parts,
         torch.from_numpy(pairs.images.copy()),
@@ -108,12 +107,15 @@ def _weigh(
     return chosen.weights, {key: value for key, value in asdict(chosen).items() if key != "weights"}
 
 
-def _given_weights(weights: Sequence[float], count: int) -> list[float]:
-    if len(weights) != count:
+def _checked_weights(weights: str | Sequence[float], count: int) -> str | Sequence[float]:
+    if isinstance(weights, str):
+        if weights not in ("equal", "optimised"):
+            raise UsageError(f"weights must be equal, optimised or numbers, not {weights!r}")
+    elif len(weights) != count:
         raise UsageError(f"{len(weights)} weights for {count} runs", "give one weight for each run, in the same order")
-    if any(not weight >= 0 for weight in weights) or not 0 < sum(weights) < float("inf"):
+    elif any(not weight >= 0 for weight in weights) or not 0 < sum(weights) < float("inf"):
         raise UsageError(f"weights must be 0 or more and not all 0, not {list(weights)}")
-    return [float(weight) / sum(weights) for weight in weights]
+    return weights
 
 
 def _file(

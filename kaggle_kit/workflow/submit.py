@@ -70,22 +70,29 @@ def submit(
     """
     store = SubmissionStore(project.submissions_dir)
     service = service or KaggleService(project.settings.service, progress=progress)
-    record = _prepare(project, store, target, message, progress)
     competition, settings = project.settings.competition, project.settings.submit
     with store.sending(competition.slug):
         settled = heal(store, service, competition, settings, progress.note)
-        record = store.read(record.id)
-        if record.id in {one.id for one in settled} and record["ref"] is not None:
-            progress.note(f"{record.id} had been sent before it was interrupted; it is not sent again")
+        record = _prepare(project, store, target, message, progress)
+        arrived = _arrived_twin(settled, record)
+        if arrived is not None:
+            progress.note(f"{arrived.id} had been sent before it was interrupted; it is not sent again")
+            record = arrived
         else:
             _refuse_duplicate(project, store, record, force=force)
-            _preflight(project, service, progress)
+            _preflight(project, service, progress, force=force)
             if dry_run:
                 progress.note("dry run: valid, and it could be submitted now; nothing was sent")
                 return record
             record = _send(project, store, service, record)
             progress.note(f"submitted as {record['ref']}: {record['description']}")
     return await_score(project, store, service, record, progress=progress) if wait else record
+
+
+def _arrived_twin(settled: list[Record], record: Record) -> Record | None:
+    """The interrupted submission of the same vectors that turned out to have arrived, if there is one."""
+    same = [one for one in settled if one["ref"] is not None and one["vectors"] == record["vectors"]]
+    return same[0] if same else None
 
 
 # --- building
@@ -226,7 +233,7 @@ def _refuse_duplicate(project: Project, store: SubmissionStore, record: Record, 
         )
 
 
-def _preflight(project: Project, service: KaggleService, progress: Progress) -> None:
+def _preflight(project: Project, service: KaggleService, progress: Progress, *, force: bool) -> None:
     """Ask whether a submission would be taken, before a byte is sent."""
     slug = project.settings.competition.slug
     info = service.competition(slug)
@@ -241,9 +248,10 @@ def _preflight(project: Project, service: KaggleService, progress: Progress) -> 
     if info.code_only:
         raise CredentialsError(f"{slug} takes submissions from notebooks only", f"see {page}/code")
     if info.deadline is not None and info.deadline < datetime.now(UTC):
-        progress.note(
-            f"the deadline of {slug} was {info.deadline:%Y-%m-%d %H:%M} UTC: this can only be a late submission"
-        )
+        passed = f"the deadline of {slug} was {info.deadline:%Y-%m-%d %H:%M} UTC"
+        if not force:
+            raise CredentialsError(f"{passed}; nothing was sent", "--force tries a late submission")
+        progress.note(f"{passed}: trying a late submission")
     _check_quota(project, service, progress)
 
 

@@ -40,7 +40,7 @@ def sync(project: Project, *, service: KaggleService | None = None, progress: Pr
     settings, competition = project.settings, project.settings.competition
     service = service or KaggleService(settings.service, progress=progress)
     store = SubmissionStore(project.submissions_dir)
-    with store.sending(competition.slug):
+    with store.sending(competition.slug, timeout_s=settings.service.connect_timeout_s):
         settled = heal(store, service, competition, settings.submit, progress.note)
         updated, adopted = [], []
         ours = store.list(where=lambda one: belongs(one, competition))
