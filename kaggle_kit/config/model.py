@@ -60,10 +60,16 @@ class Choice:
         return {"name": self.name, **_plain(self.options)}
 
     @classmethod
-    def from_dict(cls, table: Mapping[str, Any]) -> Choice:
-        """The inverse of :meth:`to_dict`; a bare name will do."""
+    def from_dict(cls, table: Mapping[str, Any] | str) -> Choice:
+        """The inverse of :meth:`to_dict`; a bare name will do.
+
+        Raises:
+            ValueError: there is no name in it; the message is a sentence.
+        """
         if isinstance(table, str):
             return cls(table)
+        if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
+            raise ValueError(f"must be a name or a table with a name, not {table!r}")
         return cls(table["name"], {name: value for name, value in table.items() if name != "name"})
 
 
@@ -96,13 +102,11 @@ class Settings:
         problems: list[str] = []
         arguments: dict[str, Any] = {}
         for name, table in data.items():
-            if name in CHOICES:
-                arguments[name] = Choice.from_dict(table)
-            elif name in SECTIONS:
-                arguments[name], found = _section_from(SECTIONS[name], name, table)
-                problems += found
-            else:
+            if name not in SECTIONS:
                 problems.append(f"{name}: no such section{did_you_mean(nearest(name, SECTIONS))}")
+                continue
+            arguments[name], found = _part_from(name, table)
+            problems += found
         if problems:
             raise ConfigError(problems)
         return cls(**arguments)
@@ -205,8 +209,20 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
+def _part_from(name: str, table: Any) -> tuple[Any, list[str]]:
+    """A section or choice from a nested table, with its problems."""
+    if name not in CHOICES:
+        return _section_from(SECTIONS[name], name, table)
+    try:
+        return Choice.from_dict(table), []
+    except ValueError as error:
+        return None, [f"{name}: {error}"]
+
+
 def _section_from(section: type[Section], name: str, table: Any) -> tuple[Any, list[str]]:
     """A section from a nested table, with its problems."""
+    if not isinstance(table, Mapping):
+        return None, [f"{name}: must be a table of settings, not {table!r}"]
     keys = keys_of(section, name)
     values: dict[str, Any] = {}
     problems: list[str] = []

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kaggle_kit.config import Choice, Settings, load_project
+from kaggle_kit.config.model import SECTIONS
 from kaggle_kit.errors import ConfigError
 
 
@@ -37,6 +41,43 @@ def test_unknown_and_ill_typed_data_is_refused_all_at_once():
         "competition.files.x: no such setting",
         "trian: no such section; did you mean train?",
     ]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "epochs", "files", "x"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*SECTIONS, "trian"]), JSON, max_size=4))
+@hypothesis.settings(max_examples=200, deadline=None)
+def test_any_data_gives_settings_or_a_list_of_problems(data):
+    problems = []
+    settings = Settings()
+    try:
+        settings = Settings.from_dict(data)
+    except ConfigError as error:
+        problems = error.problems
+    assert all(": " in problem for problem in problems)
+    assert Settings.from_dict(settings.to_dict()).to_dict() == settings.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({"translator": {"hidden": 3}}, "translator: must be a name or a table with a name, not {'hidden': 3}"),
+        ({"loss": 3}, "loss: must be a name or a table with a name, not 3"),
+        ({"train": 3}, "train: must be a table of settings, not 3"),
+    ],
+)
+def test_part_of_another_shape_is_refused(data, problem):
+    with pytest.raises(ConfigError, match="must be") as caught:
+        Settings.from_dict(data)
+    assert caught.value.problems == [problem]
 
 
 def test_digest_changes_with_what_changes_a_prediction_only(load):
