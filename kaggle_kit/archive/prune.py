@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from kaggle_kit.archive.ids import timestamp
 from kaggle_kit.archive.records import Record, RecordStore
@@ -18,7 +19,7 @@ from kaggle_kit.errors import KaggleKitError, UsageError, storage_errors
 FILES, VECTORS, CHECKPOINTS, LEFTOVERS = "files", "vectors", "checkpoints", "leftovers"
 WHAT = (FILES, VECTORS, CHECKPOINTS, LEFTOVERS)
 _LEFTOVER_HOURS = 24.0
-"""A temporary file this old belongs to no process that still writes it."""
+"""A temporary file, or a folder without a record, this old belongs to no process that still writes it."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,16 @@ def prune(plan: PrunePlan, submissions: SubmissionStore, runs: RunStore) -> int:
         with suppress(FileNotFoundError), storage_errors(item.path, "removing"):
             item.path.unlink()
             won += item.size
+        if item.what == LEFTOVERS:
+            with suppress(OSError):  # a folder that is not empty stays
+                item.path.parent.rmdir()
     return won
 
 
-def _kept(records: list[Record], rule: PruneRule, score: object) -> set[str]:
+def _kept(records: list[Record], rule: PruneRule, score: Callable[[Record], Any]) -> set[str]:
     """Ids of the newest and the best of ``records``, which come newest first."""
-    scored = [record for record in records if score(record) is not None]  # type: ignore[operator]
-    best = sorted(scored, key=score, reverse=True)[: rule.keep_best]  # type: ignore[call-overload]
+    scored = [record for record in records if score(record) is not None]
+    best = sorted(scored, key=score, reverse=True)[: rule.keep_best]
     return {record.id for record in [*records[: rule.keep_newest], *best]}
 
 
@@ -166,9 +170,20 @@ def _items(paths: Iterable[Path], what: str, record: Record, why: str) -> Iterat
 
 
 def _leftovers(store: RecordStore) -> Iterator[PruneItem]:
-    """Temporary files of processes that were killed while they wrote."""
-    for path in store.folder.glob("*/.*.tmp"):
+    """What processes left that were killed while they wrote: temporary files, and files of a submission that got no record."""
+    limit = time.time() - _LEFTOVER_HOURS * 3600
+    paths = list(store.folder.glob("*/.*.tmp"))
+    if isinstance(store, SubmissionStore):
+        paths += [path for folder in store.folder.glob("*/") for path in _without_record(folder, store.file_name)]
+    for path in dict.fromkeys(paths):
         with suppress(FileNotFoundError):
             status = path.stat()
-            if status.st_mtime < time.time() - _LEFTOVER_HOURS * 3600:
+            if status.st_mtime < limit:
                 yield PruneItem(path, status.st_size, LEFTOVERS, path.parent.name, "left by a process that was killed")
+
+
+def _without_record(folder: Path, record_name: str) -> list[Path]:
+    """The files that we write in ``folder`` when it has no record; what someone else put there is not ours to remove."""
+    if (folder / record_name).exists():
+        return []
+    return [path for pattern in ("*.npy", "submission.csv*", ".lock") for path in folder.glob(pattern)]

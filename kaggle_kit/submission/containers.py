@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -28,12 +28,18 @@ def require_file(path: Path) -> None:
 
     Raises:
         MissingError: there is nothing of that name.
-        UsageError: it is a folder.
+        UsageError: it is a folder, a pipe, or may not be read.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder, not a submission file")
     if not path.exists():
         raise MissingError(f"no such file: {path}", "kk predict -o submission.csv writes one")
+    if not path.is_file():  # a pipe: it could be read once only
+        raise UsageError(f"{path} is no regular file", "write it to a file first")
+    try:
+        open(path, "rb").close()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
 
 
 def container_of(path: Path) -> str:
@@ -50,17 +56,42 @@ def open_content(path: Path, container: str) -> Iterator[IO[bytes]]:
     """The CSV in ``path`` as a binary stream.
 
     Raises:
-        BrokenFile: not readable: an archive of several files, encrypted, cut off or damaged.
+        BrokenFile: not readable: an archive of several files, encrypted, cut off or damaged; while opening or while reading.
     """
+    with ExitStack() as stack:
+        if container == "csv":
+            yield stack.enter_context(open(path, "rb"))
+            return
+        with _damage_of(container):
+            if container == "zip":
+                archive = stack.enter_context(zipfile.ZipFile(path))
+                member: IO[bytes] = stack.enter_context(archive.open(_only_member(archive)))
+            else:
+                member = stack.enter_context(gzip.open(path, "rb"))  # type: ignore[arg-type]
+        yield _Unpacked(member, container)  # type: ignore[misc]
+
+
+class _Unpacked(io.RawIOBase):
+    """A stream out of an archive; whatever its reading raises is damage."""
+
+    def __init__(self, member: IO[bytes], container: str) -> None:
+        self._member, self._container = member, container
+
+    def read(self, size: int = -1) -> bytes:
+        with _damage_of(self._container):
+            return self._member.read(size)
+
+
+@contextmanager
+def _damage_of(container: str) -> Iterator[None]:
     try:
-        if container == "zip":
-            with zipfile.ZipFile(path) as archive, archive.open(_only_member(archive)) as file:
-                yield file
-        else:
-            with (gzip.open if container == "gz" else open)(path, "rb") as file:
-                yield file  # type: ignore[misc]
-    except (zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError) as error:
-        raise BrokenFile("container", f"the {container} archive is damaged or cut off ({error})") from None
+        yield
+    except BrokenFile:
+        raise
+    # zipfile, gzip and the decompressors below them raise a dozen unrelated types for broken bytes
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise BrokenFile("container", f"the {container} archive is damaged or cut off ({reason})") from None
 
 
 def _only_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:

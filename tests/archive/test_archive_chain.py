@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kaggle_kit.archive import ChainChecks, Link, PruneRule, Record, RunStore, SubmissionStore, chain, plan_prune, prune
+from kaggle_kit.archive.sent import save_vectors
 from kaggle_kit.errors import UsageError
 from kaggle_kit.files import hash_of, sha256_of, write_bytes
 
@@ -179,6 +180,19 @@ def test_leftovers_of_killed_processes_go_once_they_are_old(
     plan = plan_prune(submissions, runs, PruneRule())
     assert [item.path for item in plan.items] == [old]
     assert prune(plan, submissions, runs) == 10
+    assert young.exists()
+
+
+def test_folder_that_never_got_a_record_goes_once_it_is_old(
+    submissions: SubmissionStore, runs: RunStore, ids: np.ndarray, vectors: np.ndarray
+) -> None:
+    for name in ("old", "young"):
+        save_vectors(submissions.folder_of(submissions.reserve(name, "ab" * 20)), ids, vectors)
+    old, young = sorted(submissions.folder.glob("*-*"), key=lambda folder: "young" in folder.name)
+    for path in old.iterdir():
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    prune(plan_prune(submissions, runs, PruneRule()), submissions, runs)
+    assert not old.exists()
     assert young.exists()
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import random
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from kaggle_kit.errors import SubmissionError
-from kaggle_kit.submission import read_vectors, validate_submission
+from kaggle_kit.submission import read_vectors, validate_submission, write_submission
 from kaggle_kit.submission.rows import read_records
 
 IDS, DIMENSION = [1, 2, 3, 4, 5, 6], 5
@@ -201,6 +202,31 @@ def test_judge_itself_knows_good_from_bad() -> None:
         assert judge(text.encode()) is not None
         assert judge(text.replace("embedding", "embeddings").encode()) is None
         assert judge(text.replace("[", "[1, ", 1).encode()) is None
+
+
+def archives(tmp_path: Path) -> list[bytes]:
+    vectors = np.random.default_rng(0).standard_normal((len(IDS), DIMENSION)).astype(np.float32)
+    found = [write_submission(tmp_path / name, IDS, vectors).path.read_bytes() for name in ("a.zip", "a.gz")]
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", method) as archive:
+            archive.writestr("s.csv", base_files()[0])
+        found.append(packed.getvalue())
+    return found
+
+
+def test_damaged_archives_never_crash_nor_pass_for_something_else(tmp_path: Path) -> None:
+    bases, path, expected = archives(tmp_path), tmp_path / "s.bin", judge(base_files()[0].encode())
+    for number in range(300):
+        dice = random.Random(number)
+        content = dice.choice(bases)
+        for _ in range(dice.choice([1, 1, 2, 4])):
+            content = change_bytes(content, dice)
+        path.write_bytes(content)
+        report = validate_submission(path, IDS, DIMENSION)
+        assert report.valid or report.errors, number
+        if report.valid:  # the change hit a date or a name: the CSV's checksum still holds
+            assert (read_vectors(path, IDS, DIMENSION) == expected).all(), number
 
 
 class Trickle(io.RawIOBase):

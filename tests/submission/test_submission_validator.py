@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -362,6 +363,9 @@ def test_file_that_is_not_there_is_missing(tmp_path: Path) -> None:
     assert caught.value.exit_code == 8
     with pytest.raises(UsageError, match="is a folder"):
         look(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is no regular file"):
+        look(tmp_path / "pipe")
 
 
 def test_reading_an_invalid_file_raises(changed: Rewrite, ids: np.ndarray) -> None:
