@@ -39,7 +39,7 @@ def official_client_class() -> type:
     else:
         with _stand_in(), _harmless_environment() as scratch, redirect_stdout(sys.stderr):
             base = _load().KaggleApi
-            _restore_folders(base, scratch)
+        _restore_folders(base, scratch)
     quiet = {"already_printed_version_warning": True, "args": [], "get_response_processor": lambda self: None}
     return type("QuietKaggleApi", (base,), quiet)
 

@@ -46,15 +46,15 @@ def demo(folder: Path = Path("demo"), *, progress: Progress = SILENCE) -> Rehear
     ) as play:
         progress.note("2. kk fetch")
         play.fetch()
-        progress.note(f"3. kk train --translator ridge --folds {FOLDS}; kk submit")
-        first = _train(play.project.root, "ridge", progress)
-        play.submit(first, "ridge regression")
+        progress.note(f"3. kk train --translator whitened_ridge --folds {FOLDS}; kk submit")
+        first = _train(play.project.root, "whitened_ridge", progress)
+        play.submit(first, "closed form: whitened ridge")
         progress.note(f"4. kk train --translator residual_mlp --folds {FOLDS}; kk submit")
         second = _train(play.project.root, "residual_mlp", progress)
-        play.submit(second, "contrastive network")
+        play.submit(second, "network: residual MLP, InfoNCE")
         progress.note("5. kk ensemble; kk submit; kk leaderboard")
-        both = ensemble(play.project, [first.id, second.id], weights="optimised", progress=progress)
-        play.submit(both, "both, weights chosen out of fold")
+        both = ensemble(play.project, [first.id, second.id], progress=progress)
+        play.submit(both, "both, averaged")
         return play.curtain()
 
 
@@ -72,5 +72,5 @@ def _train(folder: Path, translator: str, progress: Progress) -> Run:
     """What ``kk train`` does in that folder; the network is trained for a few epochs only."""
     overrides = {"translator.name": translator, "folds.count": FOLDS}
     if translator == "residual_mlp":
-        overrides |= {"train.epochs": 12, "train.learning_rate": 1e-3, "translator.hidden": 512}
+        overrides |= {"train.epochs": 8, "train.learning_rate": 2e-3, "translator.hidden": 512}
     return train(load_project(folder, overrides=overrides, environ={}), progress=progress)

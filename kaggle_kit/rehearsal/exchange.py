@@ -104,6 +104,8 @@ class Exchange(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
+        if self.close_connection and "Connection" not in headers:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
 
