@@ -244,7 +244,8 @@ class _Resolution:
     def _choice(self, kind: str, given: Mapping[str, _Given]) -> Choice:
         """The chosen translator or loss; with a schema, rules across its options are checked."""
         values = {key: item.value for key, item in given.items() if key.startswith(f"{kind}.")}
-        name = values.pop(f"{kind}.name")
+        del values[f"{kind}.name"]
+        name = self.names[kind]
         schema = self._schemas_of(kind).get(name)
         if schema:
             _, problems = build(schema.options, kind, values)

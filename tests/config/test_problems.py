@@ -76,6 +76,11 @@ def test_misspelt_section_in_a_variable_is_a_problem(problems_of):
     ]
 
 
+def test_options_of_a_choice_without_a_proper_name_add_no_confusion(problems_of, write):
+    write("kk.toml", "[translator]\nname = nan\nhidden = 'x'\n")
+    assert problems_of(environ={}) == ["kk.toml: translator.name: must be text, not nan"]
+
+
 def test_variables_of_other_tools_are_left_alone(load):
     load(environ={"KK_NOTEBOOK_ROOT": "/mnt", "KK_SOMETHING": "else", "KKR": "1"})
 
