@@ -295,10 +295,10 @@ def both(*acts: Act) -> Act:
     """Several faults at once."""
 
     def act(server: FaultyServer, exchange: Exchange, proceed: Callable[[], None]) -> None:
-        go_on = proceed
-        for one in reversed(acts):
-            go_on = (lambda one, then: lambda: one(server, exchange, then))(one, go_on)
-        go_on()
+        if not acts:
+            proceed()
+            return
+        acts[0](server, exchange, lambda: both(*acts[1:])(server, exchange, proceed))
 
     return act
 

@@ -119,7 +119,7 @@ class Upload:
         body = _Rest(file, offset, size, task) if size else b""
         response = self._session.put(link, data=body, headers=headers, stream=True, allow_redirects=False)
         with response:
-            return response.status_code in (200, 201)
+            return 200 <= response.status_code < 300
 
     def _arrived(self, link: str, size: int) -> int:
         """How many bytes the storage has, by asking it; 0 whenever that is not certain, so that all of it is sent again."""

@@ -236,12 +236,21 @@ class _Fetch:
         service.require_entered(self.slug)
         listed = service.files(self.slug)
         wanted = [self._listed(name, listed) for name in files] if files else list(self._needed(listed))
-        for name, remote in sorted(wanted, key=lambda pair: pair[1].size or 0):
-            if self._is_there(name, asked=bool(files)):
+        missing = [pair for pair in wanted if not self._is_there(pair[0], asked=bool(files))]
+        for name, _ in wanted:
+            if name not in dict(missing):
                 self._recognise(name)
-            else:
-                self._download(service, name, remote)
+        self._download_each(service, sorted(missing, key=lambda pair: pair[1].size or 0))
         return self._result()
+
+    def _download_each(self, service: KaggleService, missing: list[tuple[str, RemoteFile]]) -> None:
+        done, total = 0, sum(remote.size or 0 for _, remote in missing)
+        overall = self._progress.start(f"{len(missing)} files of {self.slug}", total, "B")
+        for name, remote in missing:
+            self._download(service, name, remote)
+            done += remote.size or 0
+            overall.update(done)
+        overall.finish()
 
     def _needed(self, listed: list[RemoteFile]) -> Iterator[tuple[str, RemoteFile]]:
         """The files that training and submitting need, and the captions if there are any."""

@@ -57,7 +57,7 @@ def test_answer_that_trickles_in_ends_at_the_deadline(server):
 
 def test_refused_connection_is_told(monkeypatch):
     environ = {"KAGGLE_API_ENDPOINT": "http://127.0.0.1:9", "KAGGLE_API_TOKEN": "KGAT_x"}
-    with pytest.raises(ServiceError, match="the server at 127.0.0.1:9: the connection was refused"):
+    with pytest.raises(ServiceError, match=r"the server at 127\.0\.0\.1:9: the connection was refused"):
         KaggleService(quick(), environ=environ).files(SLUG)
 
 

@@ -22,7 +22,7 @@ def test_without_credentials_the_places_looked_at_are_named(server, monkeypatch)
 
 def test_refused_credentials_are_named_by_their_source(server, monkeypatch):
     monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_wrong")
-    with pytest.raises(CredentialsError, match="from KAGGLE_API_TOKEN .401: Unauthenticated") as caught:
+    with pytest.raises(CredentialsError, match=r"from KAGGLE_API_TOKEN \(401: Unauthenticated") as caught:
         KaggleService(quick()).files(SLUG)
     assert "KGAT_wrong" not in "".join(traceback.format_exception(caught.value))
     assert len(server.requests) == 1

@@ -54,7 +54,7 @@ def test_upload_dropped_on_the_way_goes_on_where_it_stopped(service, server, pat
     server.fault(UPLOADS, drop_upload_after(100_000))
     token = service.upload(path, SLUG)
     assert stored(server, token) == path.read_bytes()
-    first, question, rest = server.asked(UPLOADS)
+    _, question, rest = server.asked(UPLOADS)
     size = path.stat().st_size
     assert question.headers["Content-Range"] == f"bytes */{size}"
     assert rest.headers["Content-Range"] == f"bytes 100000-{size - 1}/{size}"

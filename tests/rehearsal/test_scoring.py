@@ -46,7 +46,7 @@ def test_public_and_private_share_the_galleries(tmp_path):
 
 
 def test_order_of_columns_and_rows_does_not_matter(hosted, tmp_path):
-    header, *rows = submission_bytes(hosted).decode().splitlines()
+    _, *rows = submission_bytes(hosted).decode().splitlines()
     swapped = [row.partition(",")[2] + "," + row.partition(",")[0] for row in reversed(rows)]
     (tmp_path / "s").write_text("\n".join(["embedding,id", *swapped]))
     assert score_file(tmp_path / "s", hosted).public == 1.0

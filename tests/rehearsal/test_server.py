@@ -146,8 +146,9 @@ def test_competition_that_takes_no_files_says_so(tmp_path, rule, reason):
 
 def test_file_that_did_not_arrive_cannot_be_submitted(hosted, tmp_path):
     with RehearsalServer(hosted, folder=tmp_path / "s") as server:
+        service = client(server)
         with pytest.raises(ServiceError, match="uploaded file was not found"):
-            client(server).create_submission(SLUG, "no such token", "a try")
+            service.create_submission(SLUG, "no such token", "a try")
 
 
 def test_restarted_server_goes_on_where_it_stopped(hosted, tmp_path):
