@@ -25,14 +25,26 @@ if TYPE_CHECKING:
     from kaggle_kit.embeddings import load_pairs as load_pairs
     from kaggle_kit.embeddings import load_test as load_test
     from kaggle_kit.errors import KaggleKitError as KaggleKitError
+    from kaggle_kit.rehearsal.demo import demo as demo
+    from kaggle_kit.rehearsal.rehearse import rehearse as rehearse
     from kaggle_kit.render.screen import show_progress as show_progress
     from kaggle_kit.workflow.catalogue import catalogue as catalogue
     from kaggle_kit.workflow.ensemble import ensemble as make_ensemble  # noqa: F401
+    from kaggle_kit.workflow.fetch import fetch as fetch
+    from kaggle_kit.workflow.history import history as leaderboard  # noqa: F401
+    from kaggle_kit.workflow.history import public_board as public_board
     from kaggle_kit.workflow.predict import predict as predict
     from kaggle_kit.workflow.project import load_project as load_project
+    from kaggle_kit.workflow.records import list_runs as list_runs
+    from kaggle_kit.workflow.records import list_submissions as list_submissions
+    from kaggle_kit.workflow.records import load_run as load_run
+    from kaggle_kit.workflow.records import load_submission as load_submission
+    from kaggle_kit.workflow.submit import submit as submit
+    from kaggle_kit.workflow.sync import sync as sync
     from kaggle_kit.workflow.train import Run as Run
     from kaggle_kit.workflow.train import resume as resume
     from kaggle_kit.workflow.train import train as train
+    from kaggle_kit.workflow.validate import validate as validate
 
 _PLACES = {
     "KaggleKitError": "errors:KaggleKitError",
