@@ -6,7 +6,7 @@ and without cleaning compare. Nothing is copied for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,39 +54,39 @@ def apply_data_settings(
         MissingError, DataError: a file that the settings name is not there or not what it should be.
     """
     steps: list[dict[str, Any]] = []
-    own = pairs
-
-    def leave_out(rows: np.ndarray, step: dict[str, Any]) -> None:
-        nonlocal pairs
-        pairs = without_training_on(pairs, rows)
+    cleaned = pairs
+    for rows, step in _left_out(pairs, settings, test, predictions, root):
+        cleaned = without_training_on(cleaned, rows)
         steps.append({**step, "captions": len(rows)})
-
-    if settings.drop_captions is not None:
-        path = root / settings.drop_captions
-        leave_out(read_caption_rows(path, len(own)), {"step": "drop_captions", "file": path.name})
-    if settings.drop_noisiest:
-        noise = _noise(own, settings, predictions)
-        step = {"step": "drop_noisiest", "by": settings.noise_by, "share": settings.drop_noisiest}
-        leave_out(noisiest(noise, settings.drop_noisiest), step)
-    if settings.drop_near_test is not None:
-        if test is None:
-            raise UsageError(
-                "data.drop_near_test needs the test captions", "they were not given with the training pairs"
-            )
-        rows = np.flatnonzero(find_near_copies(own.text, test.text, settings.drop_near_test))
-        leave_out(rows, {"step": "drop_near_test", "cosine": settings.drop_near_test})
     if settings.extra is not None:
         extra = load(root / settings.extra, keys)
-        pairs = add_pairs(pairs, extra, settings.extra_weight)
+        cleaned = add_pairs(cleaned, extra, settings.extra_weight)
         steps.append({"step": "extra", **extra.file.to_dict(), "captions": len(extra), "weight": settings.extra_weight})
     report = {
-        "file": own.file.to_dict(),
-        "captions": len(pairs),
-        "images": len(pairs.images),
-        "trained_captions": int(np.count_nonzero(pairs.is_trained)),
+        "file": pairs.file.to_dict(),
+        "captions": len(cleaned),
+        "images": len(cleaned.images),
+        "trained_captions": int(np.count_nonzero(cleaned.is_trained)),
         "steps": steps,
     }
-    return pairs, report
+    return cleaned, report
+
+
+def _left_out(
+    pairs: Pairs, settings: DataSettings, test: TestCaptions | None, predictions: np.ndarray | None, root: Path
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """For each step that leaves captions out of training, their rows and what the record says of it."""
+    if settings.drop_captions is not None:
+        path = root / settings.drop_captions
+        yield read_caption_rows(path, len(pairs)), {"step": "drop_captions", "file": path.name}
+    if settings.drop_noisiest:
+        rows = noisiest(_noise(pairs, settings, predictions), settings.drop_noisiest)
+        yield rows, {"step": "drop_noisiest", "by": settings.noise_by, "share": settings.drop_noisiest}
+    if settings.drop_near_test is not None:
+        if test is None:
+            raise UsageError("data.drop_near_test needs the test captions", "fetch the test file, or unset the setting")
+        rows = np.flatnonzero(find_near_copies(pairs.text, test.text, settings.drop_near_test))
+        yield rows, {"step": "drop_near_test", "cosine": settings.drop_near_test}
 
 
 def without_training_on(pairs: Pairs, rows: np.ndarray) -> Pairs:
