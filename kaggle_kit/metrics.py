@@ -41,7 +41,7 @@ class RetrievalScores:
     ndcg: float
     median_rank: float
     cosine: float
-    gallery_size: int
+    full_gallery_size: int
 
     def to_dict(self) -> dict[str, float]:
         """The figures by name."""
@@ -212,14 +212,14 @@ def gallery_mrr(
     values = values[~np.isnan(values)]
     spread = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
     mean = float(values.mean()) if len(values) else float("nan")
-    return GalleryScore(mean, spread, draws, len(values), _shown_size(gallery_size, image_of_caption, groups))
+    return GalleryScore(mean, spread, draws, len(values), dealt_size(gallery_size, image_of_caption, groups))
 
 
-def _shown_size(gallery_size: int, image_of_caption: np.ndarray, groups: np.ndarray | None) -> int:
-    """The size of the galleries that were dealt."""
-    for _, shown in deal_galleries(image_of_caption, gallery_size=gallery_size, draws=1, seed=0, groups=groups):
-        return shown.shape[1]
-    return 0
+def dealt_size(gallery_size: int, image_of_caption: np.ndarray, groups: np.ndarray | None = None) -> int:
+    """The size of the galleries that ``deal_galleries`` deals: smaller than asked for when a group has fewer images."""
+    images = np.unique(image_of_caption)
+    group = np.zeros(len(images), dtype=np.int64) if groups is None else np.asarray(groups)[images]
+    return int(min([gallery_size, *np.unique(group, return_counts=True)[1]]))
 
 
 def competition_score(
@@ -282,5 +282,5 @@ def _summary(ranks: Tensor, cosines: Tensor, gallery_size: int) -> RetrievalScor
         ndcg=float((1 / torch.log2(ranks + 1)).mean()),
         median_rank=float(ranks.median()),
         cosine=float(cosines.mean()),
-        gallery_size=gallery_size,
+        full_gallery_size=gallery_size,
     )

@@ -44,7 +44,7 @@ class RunStore(RecordStore):
 
     kind: ClassVar[str] = "run"
     file_name: ClassVar[str] = "run.json"
-    command: ClassVar[str] = "kk runs"
+    command: ClassVar[str] = "kk runs list"
     fields: ClassVar = RUN_FIELDS
     migrations: ClassVar[Migrations] = RUN_MIGRATIONS
 

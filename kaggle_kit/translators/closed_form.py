@@ -13,9 +13,9 @@ from kaggle_kit.metrics import gallery_mrr
 from kaggle_kit.translators.base import FitData
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-EXPONENTS = (0.0, 0.25, 0.375, 0.5, 0.625, 0.75)
+EXPONENTS = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75)
 HELD_OUT = 0.2
-DRAWS = 3
+DRAWS = 2
 BLOCK_ROWS = 16_384
 
 
@@ -27,13 +27,11 @@ class Moments:
         gram: (d, d), XᵀX.
         cross: (d, d_image), XᵀY with Y the centred image row of each caption.
         image_mean: (d_image,), the mean image row over captions.
-        image_covariance: (d_image, d_image) of the image rows.
     """
 
     gram: Tensor
     cross: Tensor
     image_mean: Tensor
-    image_covariance: Tensor
 
     @staticmethod
     def of(x: Tensor, images: Tensor, image_of_caption: Tensor, weight: Tensor | None = None) -> Moments:
@@ -51,26 +49,35 @@ class Moments:
             block = x[start : start + BLOCK_ROWS]
             weighted = block if weight is None else block * weight[start : start + BLOCK_ROWS].unsqueeze(1)
             gram += (weighted.T @ block).double()
-        centred = images - mean
+        return Moments(gram=gram, cross=(summed.T @ (images - mean)).double(), image_mean=mean)
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Principal directions of the image vectors.
+
+    Attributes:
+        values: (d_image,) float32 eigenvalues of the covariance, rising.
+        axes: (d_image, d_image) float32, a direction a column.
+    """
+
+    values: Tensor
+    axes: Tensor
+
+    @staticmethod
+    def of(images: Tensor) -> Spectrum:
+        """Of unit rows (m, d_image); float32 will do, for the small eigenvalues are lifted before they are used."""
         spread = images - images.mean(0)
-        return Moments(
-            gram=gram,
-            cross=(summed.T @ centred).double(),
-            image_mean=mean,
-            image_covariance=(spread.T @ spread).double() / len(images),
-        )
+        return Spectrum(*torch.linalg.eigh(spread.T @ spread / len(images)))
 
+    def scales(self, exponent: float, lift: float) -> Tensor:
+        """What C^(-exponent) multiplies each direction by, 1 on average: the unit changes no ranking. (d_image,) float32."""
+        lifted = (self.values.clamp(min=0) + lift * self.values.mean()).clamp(min=1e-30)
+        return (lifted / lifted.mean()) ** -exponent
 
-def whitening(covariance: Tensor, exponent: float, lift: float) -> Tensor:
-    """C^(-exponent) with its small eigenvalues lifted by ``lift`` times their mean: (d, d) float64, symmetric."""
-    values, vectors = torch.linalg.eigh(covariance)
-    return (vectors * _scales(values, exponent, lift)) @ vectors.T
-
-
-def _scales(values: Tensor, exponent: float, lift: float) -> Tensor:
-    """What each principal direction is multiplied by, the mean direction by 1: the choice of units changes no ranking."""
-    lifted = (values.clamp(min=0) + lift * values.mean()).clamp(min=1e-30)
-    return (lifted / lifted.mean()) ** -exponent
+    def whitening(self, exponent: float, lift: float) -> Tensor:
+        """C^(-exponent) with its small eigenvalues lifted by ``lift`` times their mean: (d_image, d_image) float32."""
+        return (self.axes * self.scales(exponent, lift)) @ self.axes.T
 
 
 class RidgeChoices(Protocol):
@@ -89,7 +96,9 @@ class RidgeChoices(Protocol):
         """Lift of the eigenvalues."""
 
 
-def choose_ridge(x: Tensor, images: Tensor, data: FitData, options: RidgeChoices) -> tuple[float, float]:
+def choose_ridge(
+    x: Tensor, images: Tensor, data: FitData, spectrum: Spectrum, options: RidgeChoices
+) -> tuple[float, float]:
     """Ridge strength and whitening exponent by MRR in galleries of held-out training images.
 
     One eigendecomposition serves every strength and one every exponent, so a grid costs little more than a single fit.
@@ -98,6 +107,7 @@ def choose_ridge(x: Tensor, images: Tensor, data: FitData, options: RidgeChoices
         x: (n, d) float32 captions, not centred.
         images: (m, d_image) float32 unit rows.
         data: which caption belongs to which image, how much it counts, and the seed of who is held out.
+        spectrum: of ``images``.
         options: what is given there is kept.
     """
     held = np.zeros(len(images), dtype=bool)
@@ -107,17 +117,16 @@ def choose_ridge(x: Tensor, images: Tensor, data: FitData, options: RidgeChoices
     mean = x[fit].mean(0)
     weight = None if data.weight is None else data.weight[fit]
     moments = Moments.of(x[fit] - mean, *_own_images(images, data.image_of_caption[fit]), weight)
-    values, vectors = torch.linalg.eigh(moments.gram)
-    spectrum, axes = torch.linalg.eigh(moments.image_covariance)
-    rotated = (vectors.T @ moments.cross @ axes).float()  # text axes by image axes
-    inputs = (x[check] - mean) @ vectors.float()
+    values, vectors = torch.linalg.eigh(moments.gram.float())
+    rotated = vectors.T @ moments.cross.float() @ spectrum.axes  # text axes by image axes
+    inputs = (x[check] - mean) @ vectors
     shown, index = _own_images(images, data.image_of_caption[check])
-    shown, truth = shown @ axes.float(), index.cpu().numpy()
+    shown, truth = shown @ spectrum.axes, index.cpu().numpy()
     best = (-1.0, STRENGTHS[0], 0.0)
     for strength in [options.strength] if options.strength is not None else STRENGTHS:
-        predicted = (inputs / (values.clamp(min=0) + strength).float()) @ rotated
+        predicted = (inputs / (values.clamp(min=0) + strength)) @ rotated
         for exponent in [options.exponent] if options.exponent is not None else EXPONENTS:
-            scaled = predicted * _scales(spectrum, exponent, options.lift).float()
+            scaled = predicted * spectrum.scales(exponent, options.lift)
             mrr = gallery_mrr(scaled, shown, truth, draws=DRAWS, seed=data.seed).mrr
             best = max(best, (mrr, strength, exponent))
     return best[1], best[2]

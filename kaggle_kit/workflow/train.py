@@ -115,6 +115,8 @@ def _unfinished(store: RunStore) -> Record:
 
 
 def _new_record(project: Project, label: str, pairs: Pairs, report: dict[str, Any], folds: Folds) -> dict[str, Any]:
+    from kaggle_kit.translators import translators
+
     settings = project.settings
     return {
         "kind": "run",
@@ -123,7 +125,7 @@ def _new_record(project: Project, label: str, pairs: Pairs, report: dict[str, An
         "rehearsal": settings.competition.rehearsal,
         "state": "running",
         "translator": settings.translator.name,
-        "loss": settings.loss.name,
+        "loss": None if translators[settings.translator.name].closed_form else settings.loss.name,
         "config": settings.to_dict(),
         "config_digest": settings.digest(),
         "origins": {key: origin for key, origin in project.origins.items() if origin != "default"},

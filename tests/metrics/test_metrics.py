@@ -137,4 +137,4 @@ def test_full_gallery_figures_of_groups_average_their_galleries():
     both = metrics.retrieval_scores(predictions, images, np.arange(20), groups=groups)
     halves = [metrics.retrieval_scores(predictions[g::2], images[g::2], np.arange(10)) for g in (0, 1)]
     assert both.full_mrr == pytest.approx(np.mean([half.full_mrr for half in halves]))
-    assert both.gallery_size == 10
+    assert both.full_gallery_size == 10

@@ -1,0 +1,1 @@
+"""Training: losses, batches on the device, precision, the loop of one fold, checkpoints, cross-validation."""
