@@ -14,23 +14,22 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, NoReturn
 
 import orjson
 import requests
 
-from kaggle_kit.errors import DiskFullError, storage_errors
+from kaggle_kit.errors import DataError, DiskFullError, storage_errors
 from kaggle_kit.files import write_json
 from kaggle_kit.progress import SILENCE, Progress, Task
 from kaggle_kit.settings import ServiceSettings
 
-from .failures import GaveUp, Refusal, Trouble, is_page, refusal_of, trouble_of
+from .failures import GaveUp, Refusal, Trouble, hidden_refusal, is_page, trouble_of
 from .patience import Patience
 from .transport import BLOCK, NETWORK_ERRORS, blocks
-from .unpack import single_member
+from .unpack import single_member, unpack
 
 DAMAGED_TRIES = 3
 """Whole downloads that may arrive damaged before we give up: a server that is consistently wrong stays so."""
@@ -323,22 +322,36 @@ class Download:
                 self._receive(response)
         if problem := part.damage() or self._unlike_the_list():
             self._start_over(problem)
-        size, sha256 = part.offset, part.sha256
-        part.finish()
+        done = self._finish()
         if self._task:
-            self._task.finish(f"{self._name}: {size} bytes")
-        return Downloaded(part.target, size, sha256, self._received)
+            self._task.finish(f"{self._name}: {done.size} bytes")
+        return done
+
+    def _finish(self) -> Downloaded:
+        """Put the whole file in its place; a zip that the service made around it is taken off."""
+        part = self._part
+        member = single_member(part.path, part.target.name)
+        if member is None:
+            size, sha256 = part.offset, part.sha256
+            part.finish()
+            return Downloaded(part.target, size, sha256, self._received)
+        try:
+            [file] = unpack(part.path, part.target.parent, wanted=member.__eq__, place=lambda name: part.target.name)
+        except DataError as error:
+            self._start_over(error.message)
+        part.forget()
+        return Downloaded(part.target, file.size, file.sha256, self._received)
 
     def _unlike_the_list(self) -> str:
         """What is wrong with the size according to the list of files, when no MD5 says that all is well."""
         part = self._part
         if not self._expected_size or part.offset == self._expected_size or part.version.md5:
             return ""
-        if single_member(part.path, self._name):
+        if single_member(part.path, part.target.name):
             return ""  # a zip around the file has a size of its own
         return f"{part.offset} bytes came, {self._expected_size} are listed"
 
-    def _start_over(self, problem: str) -> None:
+    def _start_over(self, problem: str) -> NoReturn:
         """Throw a damaged file away; a server that is wrong every time is given up.
 
         Raises:
@@ -413,23 +426,9 @@ class Download:
         if is_page(block, content_type) and suffix not in (".html", ".htm"):
             self._part.forget()
             raise Trouble(f"an HTML page came instead of {self._name}")
-        if "json" in content_type and suffix not in (".json", ".jsonl", ".ipynb", ".geojson"):
-            refusal = _refusal_in(response, block)
-            if refusal is not None:
-                self._part.forget()
-                raise refusal
-
-
-def _refusal_in(response: requests.Response, block: bytes) -> Refusal | None:
-    """The refusal in a small JSON answer such as ``{"code": 403, "message": "..."}``."""
-    with suppress(orjson.JSONDecodeError):
-        document: Any = orjson.loads(block)
-        inner = document.get("error", document) if isinstance(document, dict) else None
-        if isinstance(inner, dict) and isinstance(inner.get("code"), int) and inner["code"] >= 400:
-            refusal = refusal_of(response, block)
-            refusal.status = inner["code"]
-            return refusal
-    return None
+        if suffix not in (".json", ".jsonl", ".ipynb", ".geojson") and (refusal := hidden_refusal(response, block)):
+            self._part.forget()
+            raise refusal
 
 
 def _megabytes(count: int) -> str:

@@ -111,6 +111,23 @@ def refusal_of(response: requests.Response, body: bytes, *, secrets: Iterable[st
     return Refusal(response.status_code, reason, retry_after=retry_after_of(response.headers.get("Retry-After")))
 
 
+def hidden_refusal(response: requests.Response, body: bytes, *, secrets: Iterable[str] = ()) -> Refusal | None:
+    """The refusal in an answer whose status says that all is well: JSON with a ``code`` of 400 or more."""
+    if len(body) > REASON_LIMIT or b'"code"' not in body or "json" not in response.headers.get("Content-Type", ""):
+        return None
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    inner = document.get("error", document) if isinstance(document, dict) else None
+    code = inner.get("code") if isinstance(inner, dict) else None
+    if not isinstance(code, int) or code < 400:
+        return None
+    refusal = refusal_of(response, body, secrets=secrets)
+    refusal.status = code
+    return refusal
+
+
 def reason_in(body: bytes, content_type: str = "") -> str:
     """The reason in an error's body: either JSON shape of the service, a page's title, or plain text."""
     if is_page(body, content_type):

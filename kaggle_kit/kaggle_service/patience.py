@@ -13,7 +13,7 @@ from .failures import GaveUp, Refusal, Trouble
 class Patience:
     """The tries that one piece of work has left, and the waits between them.
 
-    A wait doubles with every try up to ``backoff_max_s``; when the service names a time (``Retry-After``), that time is waited instead.
+    A wait doubles with every try up to ``backoff_max_s``; when the service names a longer time (``Retry-After``), that one is waited.
     Work that gets on, such as a download whose file grows, starts anew with :meth:`progressed`.
     """
 
@@ -46,7 +46,7 @@ class Patience:
             GaveUp: there is no further try: none left, or the wait would end after the deadline.
         """
         self._failures += 1
-        seconds = self._backoff_s() if failure.retry_after is None else failure.retry_after
+        seconds = max(self._backoff_s(), failure.retry_after or 0.0)
         if self._failures >= self._settings.attempts:
             raise GaveUp(failure, f"after {self._failures} tries")
         if seconds > self.remaining_s or self.expired:

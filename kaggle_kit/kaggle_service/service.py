@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urljoin
 
-import orjson
-import requests
-
 from kaggle_kit.errors import CredentialsError, KaggleKitError, MissingError, ServiceError
-from kaggle_kit.files import sha256_of
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import ServiceSettings
-from kaggle_kit.version import VERSION
 
 from .answers import (
     CompetitionInfo,
@@ -36,21 +33,14 @@ from .answers import (
     text,
     whole,
 )
-from .credentials import Credentials, all_credentials, places_looked
+from .connection import Connection
+from .credentials import Credentials
 from .download import Download, Downloaded
-from .endpoint import check_link, find_endpoint, same_origin
-from .failures import AnswerLost, Call, GaveUp, Refusal, Trouble, explain, is_page, next_reset, rules_not_accepted
-from .official import official_client_class, official_version
-from .transport import Judge, PatientAdapter, any_temporary, never, never_processed, plain_session
-from .unpack import single_member, unpack
+from .endpoint import check_link
+from .failures import AnswerLost, Call, GaveUp, Refusal, Trouble, explain, next_reset, rules_not_accepted
+from .official import official_client_class
 from .upload import Upload
 
-COMPETITIONS = "competitions.CompetitionApiService"
-
-_SUBMITTING = ("CreateSubmission", "CreateCodeSubmission")
-_DOWNLOADING = ("DownloadDataFile", "DownloadDataFiles")
-
-_MOST_REDIRECTS = 5
 _MOST_PAGES = 10_000
 
 T = TypeVar("T")
@@ -81,27 +71,19 @@ class KaggleService:
         credentials: Credentials | None = None,
     ) -> None:
         self._settings = settings
-        self._environ = environ
         self._progress = progress
-        self._endpoint = find_endpoint(settings, environ)
-        self._given = credentials
-        self._candidates: Iterator[Credentials] | None = None
-        self._credentials: Credentials | None = None
-        self._refused: list[str] = []
-        self._secrets: list[str] = []
-        self._http: Any = None
-        self._storage: requests.Session | None = None
+        self._connection = Connection(settings, environ=environ, progress=progress, credentials=credentials)
         self._daily_limits: dict[str, int] = {}
 
     @property
     def endpoint(self) -> str | None:
         """The base URL of the other server that is used instead of Kaggle; None for Kaggle."""
-        return self._endpoint.url
+        return self._connection.endpoint.url
 
     @property
     def name(self) -> str:
         """What to call the service in a sentence: "Kaggle", or the other server by its host."""
-        return self._endpoint.name
+        return self._connection.endpoint.name
 
     @property
     def credentials(self) -> Credentials:
@@ -110,16 +92,11 @@ class KaggleService:
         Raises:
             CredentialsError: there are none; the text says where they were looked for.
         """
-        if self._credentials is None:
-            self._use_next_credentials()
-        assert self._credentials is not None
-        return self._credentials
+        return self._connection.credentials
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
-        for session in (getattr(self._http, "_session", None), self._storage):
-            if session is not None:
-                session.close()
+        self._connection.close()
 
     # -- competitions ------------------------------------------------------------------------------------------------
 
@@ -197,9 +174,7 @@ class KaggleService:
         """
         request = self._request("ApiDownloadDataFileRequest", competition_name=slug, file_name=name)
         call = Call(f"downloading {name}", slug=slug, missing=f"no file {name!r} in {slug!r}")
-        downloaded = self._download("DownloadDataFile", request, target, call, name=name, expected_size=expected_size)
-        member = single_member(target, target.name)
-        return downloaded if member is None else _unwrapped(downloaded, member)
+        return self._download("DownloadDataFile", request, target, call, name=name, expected_size=expected_size)
 
     def download_all(self, slug: str, target_zip: Path, *, expected_size: int | None = None) -> Downloaded:
         """Download all files as one zip to ``target_zip``; raises as :meth:`download`."""
@@ -213,52 +188,16 @@ class KaggleService:
         self, method: str, request: Any, target: Path, call: Call, *, name: str, expected_size: int | None
     ) -> Downloaded:
         download = Download(
-            lambda headers: self._open_link(method, request, headers),
+            lambda headers: self._connection.open_link(method, request, headers),
             target,
             name=name,
-            identity={"competition": call.slug, "name": name, "server": self._endpoint.url or "kaggle"},
+            identity={"competition": call.slug, "name": name, "server": self.endpoint or "kaggle"},
             settings=self._settings,
             progress=self._progress,
             expected_size=expected_size,
             who=self.name,
         )
         return self._explained(download.run, call)
-
-    def _open_link(self, method: str, request: Any, headers: Mapping[str, str]) -> requests.Response:
-        """Ask for a fresh link and open it with ``headers``; a server may also answer with the file at once."""
-
-        def ask() -> requests.Response:
-            http = self._client()
-            prepared = http._prepare_request(COMPETITIONS, method, request)
-            prepared.headers.update({"Accept-Encoding": "identity", **headers})
-            response: requests.Response = http._session.send(
-                prepared, stream=True, allow_redirects=False, **self._proxies(http._session, prepared.url)
-            )
-            return response
-
-        response = self._signed(ask)
-        for _ in range(_MOST_REDIRECTS):
-            if not response.is_redirect:
-                return response
-            with response:
-                link = check_link(urljoin(response.url, response.headers["Location"]), "a download")
-            response = self._open_storage(link, headers)
-        raise Trouble("the link leads from server to server without end")
-
-    def _open_storage(self, link: str, headers: Mapping[str, str]) -> requests.Response:
-        # Our credentials go to the API's own origin only, never to the storage that a link names.
-        at_home = self._endpoint.url is not None and same_origin(link, self._endpoint.url)
-        try:
-            return self._storage_session().get(
-                link,
-                headers=dict(headers),
-                auth=self.credentials if at_home else _no_auth,
-                stream=True,
-                allow_redirects=False,
-            )
-        except Refusal as refusal:
-            refusal.from_link = True
-            raise
 
     # -- submitting --------------------------------------------------------------------------------------------------
 
@@ -269,7 +208,7 @@ class KaggleService:
         try:
             request = self._request("ApiGetSubmissionLimitsRequest", competition_name=slug)
             answer = self._rpc("GetSubmissionLimits", request, call)
-        except (AttributeError, MissingError):  # a client before 2.2.4, or a server without the call
+        except MissingError:  # a server without the call
             used, allowed = self._used_today(slug), None
         else:
             used, allowed = whole(answer, "numToday") or 0, whole(answer, "numAllowedNow")
@@ -302,7 +241,7 @@ class KaggleService:
         upload = Upload(
             path,
             lambda: self._start_upload(path, slug, call),
-            session=self._storage_session(),
+            session=self._connection.storage,
             settings=self._settings,
             progress=self._progress,
             on_token=on_token,
@@ -325,7 +264,7 @@ class KaggleService:
             raise ServiceError(
                 f"{self.name} started no upload: no token or no link in its answer", "run it again later"
             )
-        return token, check_link(urljoin(self._endpoint.url or "", link), "the upload")
+        return token, check_link(urljoin(self.endpoint or "", link), "the upload")
 
     def create_submission(self, slug: str, token: str, description: str) -> int:
         """Submit an uploaded file; the service's number of the submission.
@@ -359,7 +298,7 @@ class KaggleService:
     def _create(self, method: str, request: Any, slug: str) -> int:
         call = Call("submitting", slug=slug, missing=f"no competition {slug!r}, or no such file or notebook")
         try:
-            answer = self._answer(method, request)
+            answer = self._connection.answer(method, request)
         except (Refusal, Trouble, GaveUp) as failure:
             last = failure.failure if isinstance(failure, GaveUp) else failure
             if last.processed:
@@ -406,14 +345,12 @@ class KaggleService:
     # -- how calls are made ------------------------------------------------------------------------------------------
 
     def _request(self, kind: str, **values: Any) -> Any:
-        """A request of the official client; its values are set one by one, as its makers take none.
-
-        Raises:
-            AttributeError: the installed client has no such request.
-        """
+        """A request of the official client; its values are set one by one, as its makers take none."""
         official_client_class()
         from kagglesdk.competitions.types import competition_api_service as types
 
+        if not hasattr(types, kind):  # an older client that does not know the call yet
+            return _HandmadeRequest(values)
         request = getattr(types, kind)()
         for name, value in values.items():
             setattr(request, name, value)
@@ -436,7 +373,7 @@ class KaggleService:
 
     def _rpc(self, method: str, request: Any, call: Call) -> Row:
         """Make a call and give its answer; failures are explained."""
-        return self._explained(lambda: self._answer(method, request), call)
+        return self._explained(lambda: self._connection.answer(method, request), call)
 
     def _explained(self, act: Callable[[], T], call: Call) -> T:
         try:
@@ -445,173 +382,21 @@ class KaggleService:
             raise explain(failure, self._filled(call)) from None
 
     def _filled(self, call: Call) -> Call:
-        source = (
-            " and ".join(dict.fromkeys([*self._refused, self._credentials.source])) if self._credentials else "unknown"
-        )
-        return Call(call.doing, self.name, call.slug, source, call.missing)
-
-    def _answer(self, method: str, request: Any, service: str = COMPETITIONS) -> Row:
-        def ask() -> Row:
-            http = self._client()
-            try:
-                response = http.call(service, method, request, _WholeResponse)
-            except (ValueError, TypeError, requests.exceptions.RequestException):
-                raise Trouble("its answer is not the JSON that it should be", permanent=True) from None
-            return _document(response)
-
-        return self._signed(ask)
-
-    def _signed(self, act: Callable[[], T]) -> T:
-        """``act`` with the credentials in use; with the next ones found when those are refused."""
-        while True:
-            try:
-                return act()
-            except Refusal as refusal:
-                if refusal.status != 401 or refusal.from_link or not self._another_source(refusal):
-                    raise
-
-    def _another_source(self, refusal: Refusal) -> bool:
-        refused = self.credentials
-        try:
-            self._use_next_credentials()
-        except CredentialsError:
-            return False
-        self._refused.append(refused.source)
-        self._progress.note(
-            f"{self.name} refused the credentials from {refused.source} ({refusal}); using those from {self.credentials.source}"
-        )
-        return True
-
-    def _use_next_credentials(self) -> None:
-        if self._candidates is None:
-            given = iter([self._given]) if self._given is not None else None
-            self._candidates = given or all_credentials(self._environ, progress=self._progress)
-        found = next(self._candidates, None)
-        if found is None:
-            raise CredentialsError(
-                f"no credentials for {self.name}; looked for: {', '.join(places_looked(self._environ))}",
-                "make a token at https://www.kaggle.com/settings/api and put it into ~/.kaggle/access_token or KAGGLE_API_TOKEN",
-            )
-        self._credentials = found
-        self._secrets += found.secrets
-        if self._http is not None:
-            self._http._session.auth = found
-
-    def _client(self) -> Any:
-        """The official client's HTTP side, signed with credentials that are not about to expire."""
-        credentials = self.credentials
-        if self._http is None:
-            self._http = self._build_client()
-        if credentials.needs_renewal:
-            self._renew(credentials)
-        return self._http
-
-    def _build_client(self) -> Any:
-        from kagglesdk import KaggleEnv
-
-        http = official_client_class()().build_kaggle_client().http_client()
-        if self._endpoint.url is not None:
-            http._endpoint, http._env = (
-                self._endpoint.url,
-                KaggleEnv.LOCAL,
-            )  # its addresses begin with {endpoint}/api/v1
-        http._signed_in = False  # keeps it from looking for credentials itself: it prefers stale ones
-        http._init_session()
-        self._prepare(http._session, http)
-        return http
-
-    def _prepare(self, session: requests.Session, http: Any) -> None:
-        """Make the official session patient and sign it with our credentials and no others."""
-        session.auth = self.credentials
-        session.trust_env = not self._endpoint.is_loopback
-        session.headers["User-Agent"] = f"kaggle-kit/{VERSION} kaggle/{official_version()}"
-        for prefix in ("https://", "http://"):
-            session.mount(prefix, self._adapter(any_temporary))
-        for method in _SUBMITTING:  # the longest prefix wins: nothing is submitted twice
-            session.mount(http._get_request_url(COMPETITIONS, method), self._adapter(never_processed))
-        for method in _DOWNLOADING:
-            session.mount(http._get_request_url(COMPETITIONS, method), self._adapter(never))
-
-    def _adapter(self, again: Judge) -> PatientAdapter:
-        return PatientAdapter(
-            self._settings, again=again, progress=self._progress, who=self.name, secrets=lambda: tuple(self._secrets)
-        )
-
-    def _storage_session(self) -> requests.Session:
-        if self._storage is None:
-            self._storage = plain_session(
-                self._settings, loopback=self._endpoint.is_loopback, secrets=lambda: tuple(self._secrets)
-            )
-        return self._storage
-
-    def _proxies(self, session: requests.Session, url: str) -> Mapping[str, Any]:
-        settings = session.merge_environment_settings(url, {}, None, None, None)
-        return {name: settings[name] for name in ("proxies", "verify", "cert")}
-
-    def _renew(self, credentials: Credentials) -> None:
-        """Buy a new access token with the refresh token of an OAuth login. It is kept in memory; the login's file stays as it is."""
-        from kagglesdk.users.types.account_service import ApiVersion, GenerateAccessTokenRequest
-
-        request = GenerateAccessTokenRequest()
-        request.refresh_token = credentials.refresh_token
-        request.api_version = ApiVersion.API_VERSION_V1
-        self._http._session.auth = _no_auth
-        try:
-            response = self._http.call("users.AccountService", "GenerateAccessToken", request, _WholeResponse)
-        except Refusal as refusal:  # an expired login is a refused source like any other
-            raise Refusal(401, refusal.reason) from None
-        finally:
-            self._http._session.auth = credentials
-        answer = _document(response)
-        credentials.renew(text(answer, "token"), float(whole(answer, "expiresIn") or 3600))
-        self._secrets += credentials.secrets
+        return replace(call, who=self.name, source=self._connection.sources)
 
 
-class _WholeResponse:
-    """Stands where the official client expects a type of answer: hands the response on as it came.
+class _HandmadeRequest:
+    """A request that the installed official client has no type for, as the client sends it: a dictionary in camelCase."""
 
-    Its own types cannot tell a field that is absent from one that is false, and fail on lists that are null.
-    """
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
 
-    @classmethod
-    def prepare_from(cls, response: requests.Response) -> requests.Response:
-        return response
-
-
-def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Sends a request without credentials; None would let the library look into ~/.netrc."""
-    return request
-
-
-def _document(response: requests.Response) -> Row:
-    """The JSON object in an answer."""
-    body = response.content
-    if is_page(body, response.headers.get("Content-Type", "")):
-        raise Trouble("an HTML page came instead of an answer: a login page or proxy in between?", permanent=True)
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        what = "an empty answer came" if not body.strip() else "its answer is not JSON"
-        raise Trouble(what, permanent=True) from None
-    if isinstance(document, list):
-        return {"": document}
-    if not isinstance(document, dict):
-        raise Trouble("its answer is not a JSON object", permanent=True)
-    return document
+    def to_dict(self) -> dict[str, Any]:
+        """The wire form."""
+        return {re.sub(r"_(\w)", lambda found: found[1].upper(), name): value for name, value in self._values.items()}
 
 
 def _rows(answer: Row, key: str) -> list[Row]:
     """The rows of a list; a bare list, as the older dialect sends, is one, too."""
     rows = field(answer, key) or answer.get("") or []
     return [row for row in rows if isinstance(row, dict)]
-
-
-def _unwrapped(downloaded: Downloaded, member: str) -> Downloaded:
-    """Replace a zip that the service made around a single file by the file."""
-    target = downloaded.path
-    archive = target.rename(target.with_name(target.name + ".wrapped.zip.part"))
-    try:
-        [file] = unpack(archive, target.parent, wanted=lambda name: name == member, place=lambda name: target.name)
-    finally:
-        archive.unlink()
-    return Downloaded(target, file.size, sha256_of(target), downloaded.bytes_received)

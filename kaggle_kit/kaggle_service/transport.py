@@ -12,7 +12,7 @@ from requests.adapters import HTTPAdapter
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import ServiceSettings
 
-from .failures import Refusal, Trouble, refusal_of, trouble_of
+from .failures import Refusal, Trouble, hidden_refusal, refusal_of, trouble_of
 from .patience import Patience
 
 ANSWER_LIMIT = 64 << 20
@@ -99,12 +99,18 @@ class PatientAdapter(HTTPAdapter):
             response = super().send(request, stream=True, timeout=(connect_s, read_s), **options)
             if response.status_code < 300 or (stream and response.status_code < 400):
                 if not stream:
-                    _keep(response, read_all(response, ANSWER_LIMIT, patience))
+                    self._read(response, patience)
                 return response
             body = read_all(response, ERROR_LIMIT, patience, cut=True)
         except NETWORK_ERRORS as error:
             raise trouble_of(error, connect_s=connect_s, read_s=read_s) from None
         raise refusal_of(response, body, secrets=self._secrets())
+
+    def _read(self, response: requests.Response, patience: Patience) -> None:
+        body = read_all(response, ANSWER_LIMIT, patience)
+        if refusal := hidden_refusal(response, body, secrets=self._secrets()):
+            raise refusal
+        _keep(response, body)
 
 
 def _keep(response: requests.Response, body: bytes) -> None:
@@ -142,12 +148,18 @@ def blocks(response: requests.Response, *, decode: bool) -> Iterator[bytes]:
         yield block
 
 
+def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Sends a request without credentials; None would let the library look into ~/.netrc."""
+    return request
+
+
 def plain_session(
     settings: ServiceSettings, *, loopback: bool, secrets: Callable[[], tuple[str, ...]]
 ) -> requests.Session:
     """A session for the storage behind signed links: no credentials, one try a request."""
     session = requests.Session()
     session.trust_env = not loopback
+    session.auth = no_auth
     session.headers["Accept-Encoding"] = "identity"
     for prefix in ("https://", "http://"):
         session.mount(prefix, PatientAdapter(settings, again=never, secrets=secrets))

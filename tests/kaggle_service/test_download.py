@@ -226,6 +226,21 @@ def test_single_file_that_arrives_zipped_is_unpacked(service, server, hosted, co
     assert_nothing_is_left_beside(target)
 
 
+def test_broken_zip_around_a_file_is_not_taken_off_and_the_older_file_stays(service, server, hosted, content, target):
+    wrapped = hosted.files.parent / "wrapped"
+    with zipfile.ZipFile(wrapped, "w") as archive:
+        archive.writestr("train.npz", content)
+    damaged = bytearray(wrapped.read_bytes())
+    damaged[5000] ^= 1
+    wrapped.write_bytes(damaged)
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+    server.fault(STORED, lambda server, exchange, proceed: exchange.send_file(wrapped, server._md5(wrapped)), times=9)
+    with pytest.raises(ServiceError, match="Bad CRC-32"):
+        service.download(SLUG, NAME, target)
+    assert {path.name: path.read_bytes() for path in target.parent.iterdir()} == {"train.npz": b"old"}
+
+
 def test_npz_with_one_array_stays_an_npz(service, hosted, target):
     with zipfile.ZipFile(hosted.files / "one.npz", "w") as archive:
         archive.writestr("array.npy", b"...")

@@ -122,3 +122,9 @@ def test_a_secret_that_the_service_repeats_is_taken_out(service, server):
     with pytest.raises(CredentialsError, match=r"token \*\*\* may not") as caught:
         service.files(SLUG)
     assert SECRET not in repr(caught.value.to_dict()) + "".join(traceback.format_exception(caught.value))
+
+
+def test_refusal_behind_a_status_that_says_all_is_well_is_read(service, server):
+    server.fault("ListSubmissions", answer(200, b'{"code":403,"message":"Permission denied for you"}'))
+    with pytest.raises(CredentialsError, match="403: Permission denied for you"):
+        service.submissions(SLUG)

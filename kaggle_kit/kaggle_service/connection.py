@@ -1,0 +1,280 @@
+"""The line to the service: the official client's session, signed, made patient, and bounded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urljoin
+
+import orjson
+import requests
+
+from kaggle_kit.errors import CredentialsError
+from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.settings import ServiceSettings
+from kaggle_kit.version import VERSION
+
+from .answers import Row, text, whole
+from .credentials import Credentials, all_credentials, places_looked
+from .endpoint import check_link, find_endpoint, same_origin
+from .failures import Refusal, Trouble, is_page
+from .official import official_client_class, official_version
+from .transport import Judge, PatientAdapter, any_temporary, never, never_processed, no_auth, plain_session
+
+COMPETITIONS = "competitions.CompetitionApiService"
+
+_SUBMITTING = ("CreateSubmission", "CreateCodeSubmission")
+_DOWNLOADING = ("DownloadDataFile", "DownloadDataFiles")
+
+_MOST_REDIRECTS = 5
+
+T = TypeVar("T")
+
+
+class Connection:
+    """Calls to the service, with the first credentials that it accepts.
+
+    Failures leave as ``Refusal``, ``Trouble`` or ``GaveUp``; only the lack of credentials is an error for users already.
+
+    Args:
+        settings: timeouts, tries and waits; the endpoint.
+        environ: where credentials and the endpoint are looked for.
+        progress: told about waits and refused credentials.
+        credentials: these and no others; None looks for them.
+
+    Raises:
+        UsageError: the endpoint is no URL that may be used.
+    """
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        progress: Progress = SILENCE,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self.endpoint = find_endpoint(settings, environ)
+        self._settings = settings
+        self._environ = environ
+        self._progress = progress
+        self._given = credentials
+        self._candidates: Iterator[Credentials] | None = None
+        self._credentials: Credentials | None = None
+        self._refused: list[str] = []
+        self._secrets: list[str] = []
+        self._http: Any = None
+        self._storage: requests.Session | None = None
+
+    @property
+    def credentials(self) -> Credentials:
+        """The credentials in use.
+
+        Raises:
+            CredentialsError: there are none; the text says where they were looked for.
+        """
+        if self._credentials is None:
+            self._use_next_credentials()
+        assert self._credentials is not None
+        return self._credentials
+
+    @property
+    def sources(self) -> str:
+        """Where the credentials in use, and those refused before them, came from."""
+        used = [self._credentials.source] if self._credentials else []
+        return " and ".join(dict.fromkeys([*self._refused, *used])) or "unknown"
+
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        for session in (getattr(self._http, "_session", None), self._storage):
+            if session is not None:
+                session.close()
+
+    def answer(self, method: str, request: Any, service: str = COMPETITIONS) -> Row:
+        """Make a call and give the JSON object that it is answered with."""
+
+        def ask() -> Row:
+            http = self._client()
+            try:
+                response = http.call(service, method, request, _WholeResponse)
+            except (ValueError, TypeError, requests.exceptions.RequestException):
+                raise Trouble("its answer is not the JSON that it should be", permanent=True) from None
+            return _document(response)
+
+        return self._signed(ask)
+
+    def open_link(self, method: str, request: Any, headers: Mapping[str, str]) -> requests.Response:
+        """Ask for a fresh link and open it with ``headers``; a server may also answer with the file at once."""
+
+        def ask() -> requests.Response:
+            http = self._client()
+            prepared = http._prepare_request(COMPETITIONS, method, request)
+            prepared.headers.update({"Accept-Encoding": "identity", **headers})
+            response: requests.Response = http._session.send(
+                prepared, stream=True, allow_redirects=False, **self._proxies(http._session, prepared.url)
+            )
+            return response
+
+        response = self._signed(ask)
+        for _ in range(_MOST_REDIRECTS):
+            if not response.is_redirect:
+                return response
+            with response:
+                link = check_link(urljoin(response.url, response.headers["Location"]), "a download")
+            response = self._open_storage(link, headers)
+        raise Trouble("the link leads from server to server without end")
+
+    def _open_storage(self, link: str, headers: Mapping[str, str]) -> requests.Response:
+        # Our credentials go to the API's own origin only, never to the storage that a link names.
+        at_home = self.endpoint.url is not None and same_origin(link, self.endpoint.url)
+        try:
+            return self.storage.get(
+                link,
+                headers=dict(headers),
+                auth=self.credentials if at_home else no_auth,
+                stream=True,
+                allow_redirects=False,
+            )
+        except Refusal as refusal:
+            refusal.from_link = True
+            raise
+
+    def _signed(self, act: Callable[[], T]) -> T:
+        """``act`` with the credentials in use; with the next ones found when those are refused."""
+        while True:
+            try:
+                return act()
+            except Refusal as refusal:
+                if refusal.status != 401 or refusal.from_link or not self._another_source(refusal):
+                    raise
+
+    def _another_source(self, refusal: Refusal) -> bool:
+        refused = self.credentials
+        try:
+            self._use_next_credentials()
+        except CredentialsError:
+            return False
+        self._refused.append(refused.source)
+        self._progress.note(
+            f"{self.endpoint.name} refused the credentials from {refused.source} ({refusal}); using those from {self.credentials.source}"
+        )
+        return True
+
+    def _use_next_credentials(self) -> None:
+        if self._candidates is None:
+            given = iter([self._given]) if self._given is not None else None
+            self._candidates = given or all_credentials(self._environ, progress=self._progress)
+        found = next(self._candidates, None)
+        if found is None:
+            raise CredentialsError(
+                f"no credentials for {self.endpoint.name}; looked for: {', '.join(places_looked(self._environ))}",
+                "make a token at https://www.kaggle.com/settings/api and put it into ~/.kaggle/access_token or KAGGLE_API_TOKEN",
+            )
+        self._credentials = found
+        self._secrets += found.secrets
+        if self._http is not None:
+            self._http._session.auth = found
+
+    def _client(self) -> Any:
+        """The official client's HTTP side, signed with credentials that are not about to expire."""
+        credentials = self.credentials
+        if self._http is None:
+            self._http = self._build_client()
+        if credentials.needs_renewal:
+            self._renew(credentials)
+        return self._http
+
+    def _build_client(self) -> Any:
+        from kagglesdk import KaggleEnv
+
+        http = official_client_class()().build_kaggle_client().http_client()
+        if self.endpoint.url is not None:
+            http._endpoint, http._env = (
+                self.endpoint.url,
+                KaggleEnv.LOCAL,
+            )  # its addresses begin with {endpoint}/api/v1
+        http._signed_in = False  # keeps it from looking for credentials itself: it prefers stale ones
+        http._init_session()
+        self._prepare(http._session, http)
+        return http
+
+    def _prepare(self, session: requests.Session, http: Any) -> None:
+        """Make the official session patient and sign it with our credentials and no others."""
+        session.auth = self.credentials
+        session.trust_env = not self.endpoint.is_loopback
+        session.headers["User-Agent"] = f"kaggle-kit/{VERSION} kaggle/{official_version()}"
+        for prefix in ("https://", "http://"):
+            session.mount(prefix, self._adapter(any_temporary))
+        for method in _SUBMITTING:  # the longest prefix wins: nothing is submitted twice
+            session.mount(http._get_request_url(COMPETITIONS, method), self._adapter(never_processed))
+        for method in _DOWNLOADING:
+            session.mount(http._get_request_url(COMPETITIONS, method), self._adapter(never))
+
+    def _adapter(self, again: Judge) -> PatientAdapter:
+        return PatientAdapter(
+            self._settings,
+            again=again,
+            progress=self._progress,
+            who=self.endpoint.name,
+            secrets=lambda: tuple(self._secrets),
+        )
+
+    @property
+    def storage(self) -> requests.Session:
+        """A session for what lies behind signed links: without credentials, one try a request."""
+        if self._storage is None:
+            self._storage = plain_session(
+                self._settings, loopback=self.endpoint.is_loopback, secrets=lambda: tuple(self._secrets)
+            )
+        return self._storage
+
+    def _proxies(self, session: requests.Session, url: str) -> Mapping[str, Any]:
+        settings = session.merge_environment_settings(url, {}, None, None, None)
+        return {name: settings[name] for name in ("proxies", "verify", "cert")}
+
+    def _renew(self, credentials: Credentials) -> None:
+        """Buy a new access token with the refresh token of an OAuth login. It is kept in memory; the login's file stays as it is."""
+        from kagglesdk.users.types.account_service import ApiVersion, GenerateAccessTokenRequest
+
+        request = GenerateAccessTokenRequest()
+        request.refresh_token = credentials.refresh_token
+        request.api_version = ApiVersion.API_VERSION_V1
+        self._http._session.auth = no_auth
+        try:
+            response = self._http.call("users.AccountService", "GenerateAccessToken", request, _WholeResponse)
+        except Refusal as refusal:  # an expired login is a refused source like any other
+            raise Refusal(401, refusal.reason) from None
+        finally:
+            self._http._session.auth = credentials
+        answer = _document(response)
+        credentials.renew(text(answer, "token"), float(whole(answer, "expiresIn") or 3600))
+        self._secrets += credentials.secrets
+
+
+class _WholeResponse:
+    """Stands where the official client expects a type of answer: hands the response on as it came.
+
+    Its own types cannot tell a field that is absent from one that is false, and fail on lists that are null.
+    """
+
+    @classmethod
+    def prepare_from(cls, response: requests.Response) -> requests.Response:
+        return response
+
+
+def _document(response: requests.Response) -> Row:
+    """The JSON object in an answer."""
+    body = response.content
+    if is_page(body, response.headers.get("Content-Type", "")):
+        raise Trouble("an HTML page came instead of an answer: a login page or proxy in between?", permanent=True)
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        what = "an empty answer came" if not body.strip() else "its answer is not JSON"
+        raise Trouble(what, permanent=True) from None
+    if isinstance(document, list):
+        return {"": document}
+    if not isinstance(document, dict):
+        raise Trouble("its answer is not a JSON object", permanent=True)
+    return document
