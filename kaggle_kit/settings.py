@@ -141,6 +141,16 @@ class TrainSettings(Section):
         None, "gradient norm above which gradients are scaled down; none: never", POSITIVE
     )
     patience: int | None = setting(3, "epochs without improvement after which training stops; none: never", at_least(1))
+    mixup: float = setting(0.0, "alpha of the Beta(alpha, alpha) by which pairs are mixed; 0: never", at_least(0))
+    mixup_after: int = setting(0, "epochs before mixing begins", at_least(0))
+    input_dropout: float = setting(0.0, "share of the input numbers dropped in training", FRACTION)
+    input_noise: float = setting(
+        0.0, "length of the Gaussian noise added to an input, as a share of the input's length", at_least(0)
+    )
+    ema_decay: float = setting(
+        0.0, "decay of the moving average of the weights that is validated and kept; 0: none", FRACTION
+    )
+    accumulate: int = setting(1, "batches whose gradients are added up before a step", at_least(1))
     monitor: str = setting(
         "loss", "what early stopping and the best weights go by: validation loss or MRR", one_of("loss", "mrr")
     )

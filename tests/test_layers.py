@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "kaggle_kit"
 
 LAYERS = (
     ("errors", "files", "progress", "version", "registry"),
-    ("settings", "competition", "config", "metrics"),
+    ("settings", "competition", "config", "metrics", "contrast"),
     ("embeddings", "translators", "kaggle_service", "archive", "submission"),
     ("training",),
     ("ensemble", "analysis"),
@@ -35,7 +35,7 @@ ORDER_WITHIN = (
 MAY_IMPORT = {
     "kaggle": {"kaggle_service"},
     "kagglesdk": {"kaggle_service"},
-    "torch": {"metrics", "translators", "training", "ensemble", "analysis", "workflow"},
+    "torch": {"metrics", "contrast", "translators", "training", "ensemble", "analysis", "workflow"},
     "pandas": {"archive", "submission", "analysis"},
     "rich": {"render"},
     "click": {"cli"},

@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from kaggle_kit.config import Settings
 from kaggle_kit.errors import DataError, TrainingError
 from kaggle_kit.progress import Task
+from kaggle_kit.training.augment import augment
 from kaggle_kit.training.batches import epoch_batches
 from kaggle_kit.training.checkpoints import load_tensors, save_tensors
 from kaggle_kit.training.fold import EncodedFold, FoldData, encode_fold
@@ -91,7 +93,9 @@ class GradientLoop:
         self.best: dict[str, Tensor] = {}
         self.saved_at = time.monotonic()
         # with weights the batches of an epoch vary a little in number; the schedule goes by those of the first
-        self.total_steps = len(self._batches(0)) * self.train.epochs
+        self.batches_in_epoch = len(self._batches(0))
+        self.total_steps = self.batches_in_epoch * self.train.epochs
+        self.average = self._build_average()
 
     def _build_optimizer(self) -> torch.optim.Optimizer:
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.train.optimizer]
@@ -99,6 +103,17 @@ class GradientLoop:
         return kind(
             self.parameters, lr=self.train.learning_rate, weight_decay=self.train.weight_decay, fused=fused or None
         )
+
+    def _build_average(self) -> AveragedModel | None:
+        """The moving average of the weights, when one is kept."""
+        if not self.train.ema_decay:
+            return None
+        return AveragedModel(self.translator, multi_avg_fn=get_ema_multi_avg_fn(self.train.ema_decay), use_buffers=True)
+
+    @property
+    def shown(self) -> Translator:
+        """The translator that is validated and kept: the moving average where there is one."""
+        return self.translator if self.average is None else self.average.module  # type: ignore[return-value]
 
     def _batches(self, epoch: int) -> list[Tensor]:
         """The epoch's batches, a function of seed and epoch alone: a resumed epoch deals the same ones again."""
@@ -118,13 +133,20 @@ class GradientLoop:
             self._run_epoch()
         if self.train.restore_best and self.best:
             self.translator.load_state_dict(self.best)
+        elif self.average is not None:
+            self.translator.load_state_dict(self.shown.state_dict())
 
     def _run_epoch(self) -> None:
         batches = self._batches(self.position.epoch)
+        self.batches_in_epoch = len(batches)
         self.translator.train()
+        self.optimizer.zero_grad(set_to_none=True)
         started = time.perf_counter()
-        for batch in batches[self.position.step_in_epoch :]:
-            self._step(batch)
+        for number in range(self.position.step_in_epoch, len(batches)):
+            self._step(number, batches[number])
+            between_steps = (number + 1) % self.train.accumulate == 0
+            if not between_steps:
+                continue  # gradients that are being added up are not part of the state
             if self.stop or time.monotonic() - self.saved_at > 60 * self.train.checkpoint_minutes:
                 self.position.epoch_seconds += time.perf_counter() - started
                 started = time.perf_counter()
@@ -134,27 +156,45 @@ class GradientLoop:
         self.position.epoch_seconds += time.perf_counter() - started
         self._finish_epoch(sum(len(batch) for batch in batches))
 
-    def _step(self, batch: Tensor) -> None:
-        position = self.position
-        rows = batch.to(self.hardware.device)
+    def _step(self, number: int, captions: Tensor) -> None:
+        """One batch; the weights move when ``accumulate`` batches, or the epoch, are complete."""
+        position, accumulate = self.position, self.train.accumulate
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(position.step, self.total_steps, self.train)
-        self.optimizer.zero_grad(set_to_none=True)
-        images = self.fold.image[rows]
-        with self.hardware.autocast():
-            outputs = self.translator(self.fold.inputs[rows])
-        loss = self.loss(outputs, self.fold.targets[images], images)
-        finite = bool(torch.isfinite(loss)) and self._descend(loss)
+        group_size = min(accumulate, self.batches_in_epoch - number // accumulate * accumulate)
+        loss = self._loss_of(captions.to(self.hardware.device))
+        finite = bool(torch.isfinite(loss))
+        if finite:
+            self.scaler.scale(loss / group_size).backward()
+            position.loss_sum += float(loss.detach()) * len(captions)
+            position.loss_count += len(captions)
+        if (number + 1) % accumulate == 0 or number + 1 == self.batches_in_epoch:
+            finite = self._descend() if finite or accumulate > 1 else False
+            self.optimizer.zero_grad(set_to_none=True)
         position.step += 1
         position.step_in_epoch += 1
-        if finite:
-            position.loss_sum += float(loss.detach()) * len(rows)
-            position.loss_count += len(rows)
         self._count_skipped(skipped=not finite)
 
-    def _descend(self, loss: Tensor) -> bool:
+    def _loss_of(self, captions: Tensor) -> Tensor:
+        """The loss of a batch, mixed pairs held to both of their images; float32."""
+        batch = augment(self.fold.inputs[captions], self.fold.image[captions], self.train, self.position.epoch)
+        with self.hardware.autocast():
+            outputs, extras = self.translator.training_forward(batch.inputs)
+        loss = self._loss_against(outputs, extras, batch.rows)
+        if batch.partners is None:
+            return loss
+        return batch.share * loss + (1 - batch.share) * self._loss_against(outputs, extras, batch.partners)
+
+    def _loss_against(self, outputs: Tensor, extras: dict[str, Tensor], rows: Tensor) -> Tensor:
+        targets = self.fold.targets[rows]
+        loss = self.loss(outputs, targets, rows)
+        penalty = self.translator.penalty(extras, outputs, targets, rows)
+        return loss if penalty is None else loss + penalty
+
+    def _descend(self) -> bool:
         """One optimiser step; False when the gradients were not finite and nothing was changed."""
-        self.scaler.scale(loss).backward()
+        if not any(parameter.grad is not None for parameter in self.parameters):
+            return False
         self.scaler.unscale_(self.optimizer)
         if self.train.clip_norm is not None:
             norm = nn.utils.clip_grad_norm_(self.parameters, self.train.clip_norm)
@@ -164,7 +204,10 @@ class GradientLoop:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         # the scaler lowers its scale exactly when it skipped the step
-        return self.scaler.get_scale() >= before
+        stepped = self.scaler.get_scale() >= before
+        if stepped and self.average is not None:
+            self.average.update_parameters(self.translator)
+        return stepped
 
     def _count_skipped(self, *, skipped: bool) -> None:
         position = self.position
@@ -206,7 +249,7 @@ class GradientLoop:
         position = self.position
         if position.best_value is None or value < position.best_value - self.train.min_delta:
             position.best_value, position.best_epoch, position.epochs_since_best = value, position.epoch, 0
-            self.best = {name: tensor.detach().clone() for name, tensor in self.translator.state_dict().items()}
+            self.best = {name: tensor.detach().clone() for name, tensor in self.shown.state_dict().items()}
         else:
             position.epochs_since_best += 1
         patience = self.train.patience
@@ -216,7 +259,7 @@ class GradientLoop:
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
         """Loss over the held-out captions in batches of the training size and fixed order, and MRR in galleries."""
-        self.translator.eval()
+        translator = self.shown.eval()
         inputs, image = self.fold.validation_inputs, self.fold.validation_image
         if not len(inputs):
             return 0.0, 0.0
@@ -225,12 +268,13 @@ class GradientLoop:
         total, counted = 0.0, 0
         for rows in order.split(self.train.batch_size):
             with self.hardware.autocast():
-                out = self.translator(inputs[rows])
+                out = translator(inputs[rows])
             outputs[rows] = out.float()
             if len(rows) > 1:
                 total += float(self.loss(out, self.fold.targets[image[rows]], image[rows])) * len(rows)
                 counted += len(rows)
-        score = self.data.score(self.translator.decode(outputs), draws=EPOCH_DRAWS, seed=self.settings.validation.seed)
+        vectors = translator.decode(outputs, inputs)
+        score = self.data.score(vectors, draws=EPOCH_DRAWS, seed=self.settings.validation.seed)
         return total / max(1, counted), score.mrr
 
     def save_state(self) -> None:
@@ -238,6 +282,8 @@ class GradientLoop:
         tensors = {f"model/{name}": tensor for name, tensor in self.translator.state_dict().items()}
         tensors |= {f"loss/{name}": tensor for name, tensor in self.loss.state_dict().items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        if self.average is not None:
+            tensors |= {f"average/{name}": tensor for name, tensor in self.average.state_dict().items()}
         for number, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{name}": value for name, value in state.items()}
         tensors["rng/cpu"] = torch.get_rng_state()
@@ -261,6 +307,8 @@ class GradientLoop:
             raise DataError(f"{self.state_path} is the state of other settings", "delete it and resume again")
         self.translator.load_state_dict(_below(tensors, "model/"))
         self.loss.load_state_dict(_below(tensors, "loss/"))
+        if self.average is not None:
+            self.average.load_state_dict(_below(tensors, "average/"))
         self.best = {name: tensor.to(self.hardware.device) for name, tensor in _below(tensors, "best/").items()}
         optimizer: dict[int, dict[str, Any]] = {}
         for name, tensor in _below(tensors, "optimizer/").items():

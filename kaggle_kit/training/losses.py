@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kaggle_kit.contrast import hard_triplet, same_image, symmetric_infonce
 from kaggle_kit.metrics import unit
 from kaggle_kit.registry import Registry
-from kaggle_kit.settings import POSITIVE, Section, between, setting
+from kaggle_kit.settings import POSITIVE, Section, at_least, between, setting
 
 MAX_LOG_SCALE = math.log(200.0)
 """A learnable temperature stays above 1/200: the scale of CLIP (Radford et al. 2021) explodes in fp16 without a clamp."""
@@ -127,12 +128,7 @@ class SymmetricInfoNce(_Contrastive):
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Mean of the two cross-entropies."""
-        logits = self._logits(outputs, targets)
-        rows = torch.arange(len(logits), device=logits.device)
-        smoothing = self.options.label_smoothing
-        there = F.cross_entropy(logits, rows, label_smoothing=smoothing)
-        back = F.cross_entropy(logits.T, rows, label_smoothing=smoothing)
-        return (there + back) / 2
+        return symmetric_infonce(self._logits(outputs, targets), label_smoothing=self.options.label_smoothing)
 
 
 @losses.register("infonce_multi_positive")
@@ -146,10 +142,112 @@ class MultiPositiveInfoNce(_Contrastive):
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Mean of the two cross-entropies against the shared targets."""
         logits = self._logits(outputs, targets)
-        same = (images.unsqueeze(0) == images.unsqueeze(1)).float()  # (batch, batch)
+        same = same_image(images).float()  # (batch, batch)
         wanted = same / same.sum(1, keepdim=True)
         smoothing = self.options.label_smoothing
         return (
             F.cross_entropy(logits, wanted, label_smoothing=smoothing)
             + F.cross_entropy(logits.T, wanted, label_smoothing=smoothing)
         ) / 2
+
+
+@dataclass(frozen=True)
+class TripletOptions(Section):
+    """Options of the hard-negative triplet."""
+
+    margin: float = setting(0.2, "how far the right image must lie above the hardest wrong one", at_least(0))
+    target_scale: float = setting(
+        1.0, "length that targets are scaled to: 25.9 makes unit rows the real competition's", POSITIVE
+    )
+
+
+@losses.register("triplet")
+class HardTriplet(Loss):
+    """Hinge with the hardest negative in the batch, both ways.
+
+    Source: Faghri et al., VSE++: Improving Visual-Semantic Embeddings with Hard Negatives, BMVC 2018.
+    """
+
+    Options = TripletOptions
+
+    def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
+        """Sum of both ways, mean over the batch."""
+        scores = unit(outputs) @ targets.float().T * self.options.target_scale
+        return hard_triplet(scores, images, self.options.margin)
+
+
+@dataclass(frozen=True)
+class TripletMseOptions(TripletOptions):
+    """Options of triplet plus MSE; the defaults are those of the team that used it, on unit targets."""
+
+    margin: float = setting(1.164, "how far the right image must lie above the hardest wrong one", at_least(0))
+    target_scale: float = setting(25.9, "length that targets are scaled to in the triplet", POSITIVE)
+    mse_weight: float = setting(7.88, "weight of the squared error between unit vectors", at_least(0))
+
+
+@losses.register("triplet_mse")
+class TripletMse(HardTriplet):
+    """Hard-negative triplet plus a squared error between unit vectors, as a team of the real competition trained."""
+
+    Options = TripletMseOptions
+
+    def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
+        """The triplet on scaled targets plus the weighted squared error."""
+        squared = F.mse_loss(unit(outputs), unit(targets))
+        return super().forward(outputs, targets, images) + self.options.mse_weight * squared
+
+
+@dataclass(frozen=True)
+class InfoNceTripletOptions(InfoNceOptions):
+    """Options of InfoNCE with a hard triplet."""
+
+    temperature: float = setting(
+        0.01, "temperature that similarities are divided by (the start, when learnable)", POSITIVE
+    )
+    learnable_temperature: bool = setting(True, "train the temperature (clamped at 1/200) with the weights")
+    infonce_weight: float = setting(0.7, "weight of the symmetric InfoNCE", at_least(0))
+    triplet_weight: float = setting(0.3, "weight of the hard-negative triplet", at_least(0))
+    margin: float = setting(0.06, "margin of the triplet, in cosines", at_least(0))
+
+
+@losses.register("infonce_triplet")
+class InfoNceTriplet(SymmetricInfoNce):
+    """Symmetric InfoNCE mixed with the hard-negative triplet, the loss of the VAE-style translators."""
+
+    Options = InfoNceTripletOptions
+
+    def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
+        """Weighted sum of the two."""
+        triplet = hard_triplet(unit(outputs) @ unit(targets).T, images, self.options.margin)
+        contrast = super().forward(outputs, targets, images)
+        return self.options.infonce_weight * contrast + self.options.triplet_weight * triplet
+
+
+@dataclass(frozen=True)
+class SigLipOptions(Section):
+    """Options of the pairwise sigmoid loss; scale and bias are trained."""
+
+    scale: float = setting(10.0, "what similarities are multiplied by at the start", POSITIVE)
+    bias: float = setting(-10.0, "what is added to the scaled similarities at the start")
+
+
+@losses.register("siglip")
+class SigLip(Loss):
+    """Every pair of the batch is judged on its own: same image or not, by a sigmoid with a trained scale and bias.
+
+    Source: Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023.
+    """
+
+    Options = SigLipOptions
+
+    def __init__(self, options: SigLipOptions) -> None:
+        super().__init__(options)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(options.scale)))
+        self.bias = nn.Parameter(torch.tensor(float(options.bias)))
+
+    def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
+        """Sum over pairs, divided by the batch."""
+        scale = self.log_scale.clamp(max=MAX_LOG_SCALE).exp()
+        logits = unit(outputs) @ targets.float().T * scale + self.bias
+        signs = torch.where(same_image(images), 1.0, -1.0)
+        return -F.logsigmoid(signs * logits).sum() / len(logits)

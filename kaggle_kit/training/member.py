@@ -121,6 +121,8 @@ def train_member(
             loop.run()
         elif stop:
             stop.raise_stop(task.name)
+        with torch.no_grad():
+            translator.eval().finish(data.fit_data(task.seed, hardware.device))
     predictions = translator.translate(data.text[data.validation])
     if not bool(torch.isfinite(predictions).all()):
         raise TrainingError(

@@ -41,7 +41,8 @@ class Translator(nn.Module):
 
     A translator works in four steps, so that whatever depends on the data alone is computed once and not in every training step:
     ``encode_text`` (once a caption) → ``forward`` (the trained part) → loss against ``encode_images`` (once an image), and for a
-    prediction ``decode`` back to the space of the image vectors. ``translate`` is all of it.
+    prediction ``decode`` back to the space of the image vectors. ``translate`` is all of it. ``prepare`` comes before training, ``finish``
+    after it.
     """
 
     Options: ClassVar[type[Section]] = Section
@@ -62,9 +63,25 @@ class Translator(nn.Module):
         """(m, d_image) image vectors → (m, d_out) targets of the loss: unit length by default."""
         return unit(images)
 
-    def decode(self, outputs: Tensor) -> Tensor:
-        """(n, d_out) outputs of ``forward`` → (n, d_image) vectors to be compared with image vectors."""
+    def training_forward(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the loss sees in training: (n, d_out) outputs, and whatever ``penalty`` needs besides."""
+        return self(inputs), {}
+
+    def penalty(self, extras: dict[str, Tensor], outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor | None:
+        """A term of its own that a translator adds to the loss (a divergence, an auxiliary head); None by default.
+
+        Args:
+            extras: from ``training_forward``.
+            outputs: (batch, d_out); targets: (batch, d_out); images: (batch,) int64, as the loss gets them.
+        """
+        return None
+
+    def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """(n, d_out) outputs of ``forward`` for (n, d_in) ``inputs`` → (n, d_image) vectors to be compared with image vectors."""
         return outputs
+
+    def finish(self, data: FitData) -> None:
+        """Set what is computed from the training data once the weights are final; nothing by default."""
 
     @torch.no_grad()
     def translate(self, text: Tensor) -> Tensor:
@@ -81,12 +98,16 @@ class Translator(nn.Module):
         device = next(iter(self.state_dict().values())).device
         try:
             blocks = [
-                unit(self.decode(self(self.encode_text(text[start : start + BLOCK_ROWS].to(device)))))
+                self._translate_block(text[start : start + BLOCK_ROWS].to(device))
                 for start in range(0, len(text), BLOCK_ROWS)
             ]
         finally:
             self.train(was_training)
         return torch.cat(blocks) if blocks else torch.zeros(0, self.d_image, device=device)
+
+    def _translate_block(self, text: Tensor) -> Tensor:
+        inputs = self.encode_text(text)
+        return unit(self.decode(self(inputs), inputs))
 
 
 translators: Registry[type[Translator]] = Registry("translator")

@@ -1,0 +1,43 @@
+"""Contrastive terms over a batch's score matrix: pure functions that losses and translators share."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def same_image(images: Tensor) -> Tensor:
+    """(batch,) int64 → (batch, batch) bool, True where two rows are of one image."""
+    return images.unsqueeze(0) == images.unsqueeze(1)
+
+
+def hard_triplet(scores: Tensor, images: Tensor, margin: float) -> Tensor:
+    """Hinge with the hardest negative of the batch, both ways; captions of one image are never negatives of each other.
+
+    Args:
+        scores: (batch, batch) float32, caption by image, the right image on the diagonal.
+        images: (batch,) int64.
+        margin: in the units of ``scores``.
+
+    Source: Faghri et al., VSE++: Improving Visual-Semantic Embeddings with Hard Negatives, BMVC 2018.
+    """
+    right = scores.diagonal()
+    wrong = scores.masked_fill(same_image(images), float("-inf"))
+    there = (margin + wrong.amax(1) - right).clamp(min=0)
+    back = (margin + wrong.amax(0) - right).clamp(min=0)
+    return (there + back).mean()
+
+
+def symmetric_infonce(logits: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of the diagonal by rows and by columns, averaged.
+
+    Args:
+        logits: (batch, batch) float32 scaled similarities.
+
+    Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision, 2021.
+    """
+    rows = torch.arange(len(logits), device=logits.device)
+    there = F.cross_entropy(logits, rows, label_smoothing=label_smoothing)
+    back = F.cross_entropy(logits.T, rows, label_smoothing=label_smoothing)
+    return (there + back) / 2
