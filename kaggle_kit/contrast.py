@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
+from dataclasses import dataclass
+
 from torch import Tensor
 
 
@@ -29,15 +29,38 @@ def hard_triplet(scores: Tensor, images: Tensor, margin: float) -> Tensor:
     return (there + back).mean()
 
 
-def symmetric_infonce(logits: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of the diagonal by rows and by columns, averaged.
+@dataclass(frozen=True)
+class Mix:
+    """Rows of a batch that are mixtures of two captions.
+
+    Attributes:
+        partners: (batch,) int64, a permutation: the row that each row is mixed with.
+        share: how much of each row is its own.
+    """
+
+    partners: Tensor
+    share: float
+
+
+def symmetric_infonce(logits: Tensor, *, label_smoothing: float = 0.0, mix: Mix | None = None) -> Tensor:
+    """Cross-entropy of the right entry by rows and by columns, averaged; mixed rows are held to both of their images.
+
+    With the partners a permutation of the batch, every column is somebody's partner once, so both directions need the same sums:
+    the mean over rows and columns of their log-sum-exp, less the mean score of the right entries.
 
     Args:
-        logits: (batch, batch) float32 scaled similarities.
+        logits: (batch, batch) float32 scaled similarities, caption by image, the right image on the diagonal.
+        label_smoothing: share of the target spread over all entries.
+        mix: which rows are mixtures.
 
-    Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision, 2021.
+    Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision, 2021; of the two-target loss: Zhang et
+    al., mixup, 2018.
     """
-    rows = torch.arange(len(logits), device=logits.device)
-    there = F.cross_entropy(logits, rows, label_smoothing=label_smoothing)
-    back = F.cross_entropy(logits.T, rows, label_smoothing=label_smoothing)
-    return (there + back) / 2
+    normalisers = (logits.logsumexp(1).mean() + logits.logsumexp(0).mean()) / 2
+    right = logits.diagonal().mean()
+    if mix is not None:
+        other = logits.gather(1, mix.partners.unsqueeze(1)).mean()
+        right = mix.share * right + (1 - mix.share) * other
+    if label_smoothing:
+        right = (1 - label_smoothing) * right + label_smoothing * logits.mean()
+    return normalisers - right

@@ -124,6 +124,7 @@ class TrainSettings(Section):
     """How a translator is trained by gradient; closed-form translators use the seed and the device only."""
 
     epochs: int = setting(100, "passes over the training captions at most", at_least(1))
+    min_steps: int = setting(0, "optimiser steps at least: epochs are added on small data", at_least(0))
     batch_size: int = setting(256, "captions in a batch", at_least(2))
     batches: str = setting(
         "captions",
@@ -141,6 +142,7 @@ class TrainSettings(Section):
         None, "gradient norm above which gradients are scaled down; none: never", POSITIVE
     )
     patience: int | None = setting(3, "epochs without improvement after which training stops; none: never", at_least(1))
+    validate_every: int = setting(1, "epochs between two validations; the last epoch always has one", at_least(1))
     mixup: float = setting(0.0, "alpha of the Beta(alpha, alpha) by which pairs are mixed; 0: never", at_least(0))
     mixup_after: int = setting(0, "epochs before mixing begins", at_least(0))
     input_dropout: float = setting(0.0, "share of the input numbers dropped in training", FRACTION)

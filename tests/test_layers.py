@@ -43,7 +43,13 @@ MAY_IMPORT = {
 }
 """Which parts know a package. The workflow hands tensors on, always inside a function."""
 
-LAZY_ONLY = {("pandas", "archive"), ("pandas", "submission"), ("pandas", "analysis"), ("kaggle", "kaggle_service"), ("torch", "workflow")}
+LAZY_ONLY = {
+    ("pandas", "archive"),
+    ("pandas", "submission"),
+    ("pandas", "analysis"),
+    ("kaggle", "kaggle_service"),
+    ("torch", "workflow"),
+}
 """Where a package may be imported inside functions, but not when the module is."""
 
 LIGHT = ("cli", "config", "archive", "submission", "kaggle_service", "embeddings", "render", "settings", "competition")

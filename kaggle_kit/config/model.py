@@ -23,7 +23,7 @@ from kaggle_kit.settings import (
 
 from .keys import build, did_you_mean, flatten, keys_of, nearest
 
-DEFAULT_TRANSLATOR = "residual_mlp"
+DEFAULT_TRANSLATOR = "subspace_mlp"
 DEFAULT_LOSS = "infonce"
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+SMALLEST_SHARE = 256
+"""Images that a batch may hold however few there are."""
+
 
 def epoch_batches(
     image_of_caption: Tensor, batch_size: int, kind: str, generator: torch.Generator, weight: Tensor | None = None
@@ -13,7 +16,8 @@ def epoch_batches(
 
     Args:
         image_of_caption: (n,) int64 on the CPU, the image of each training caption.
-        batch_size: captions in a batch; the last may be smaller, a last batch of one is left out (it has no negatives).
+        batch_size: captions in a batch; the last may be smaller, a last batch of one is left out (it has no negatives). Batches of
+            images are of even size, and of a quarter of all images at most.
         kind: ``captions`` at random; ``images``: each batch holds different images, one random caption of each; ``grouped``: all
             captions of a batch's images together.
         generator: CPU generator; the batches are a function of its state.
@@ -28,10 +32,16 @@ def epoch_batches(
     if kind == "grouped":
         batches = _grouped(image_of_caption, batch_size, generator)
     elif kind == "images":
-        batches = [batch for deal in _deals(image_of_caption, generator) for batch in deal.split(batch_size)]
+        batches = [batch for deal in _deals(image_of_caption, generator) for batch in _even_parts(deal, batch_size)]
     else:
         batches = list(torch.randperm(len(image_of_caption), generator=generator).split(batch_size))
     return [batch for batch in batches if len(batch) > 1]
+
+
+def _even_parts(deal: Tensor, batch_size: int) -> list[Tensor]:
+    """Batches of nearly equal size, about ``batch_size`` but a quarter of the images at most: else every batch were nearly the same."""
+    size = min(batch_size, max(SMALLEST_SHARE, len(deal) // 4))
+    return list(deal.tensor_split(max(1, round(len(deal) / size))))
 
 
 def _weighted(weight: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kaggle_kit.metrics import GalleryScore, gallery_mrr
+from kaggle_kit.training.precision import Hardware
 from kaggle_kit.translators import FitData, Translator
 
 
@@ -63,7 +64,7 @@ class EncodedFold:
     """What the training loop touches: everything encoded once, on the device.
 
     Attributes:
-        inputs: (t, d_in) encoded training captions.
+        inputs: (t, d_in) encoded training captions, in the precision of the network.
         targets: (images, d_out) encoded images, one row an image.
         image: (t,) int64, row of ``targets`` for each training caption.
         validation_inputs: (v, d_in) encoded held-out captions.
@@ -78,10 +79,11 @@ class EncodedFold:
 
 
 @torch.no_grad()
-def encode_fold(data: FoldData, translator: Translator, device: str) -> EncodedFold:
-    """Encode both sides once, after ``translator.prepare``."""
+def encode_fold(data: FoldData, translator: Translator, hardware: Hardware) -> EncodedFold:
+    """Encode both sides once, after ``translator.prepare``; inputs in the precision in which they will be multiplied."""
+    device, dtype = hardware.device, hardware.dtype
     return EncodedFold(
-        inputs=translator.encode_text(data.text[data.train].to(device)),
+        inputs=translator.encode_text(data.text[data.train].to(device)).to(dtype),
         targets=translator.encode_images(data.images.to(device)),
         image=data.image_of_caption[data.train].to(device),
         validation_inputs=translator.encode_text(data.text[data.validation].to(device)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,8 @@ class Epoch:
 
     epoch: int
     train_loss: float
-    validation_loss: float
-    validation_mrr: float
+    validation_loss: float | None
+    validation_mrr: float | None
     learning_rate: float
     seconds: float
     samples_per_s: float
@@ -85,7 +85,7 @@ class GradientLoop:
         self.train = settings.train
         self.seed, self.state_path, self.stop, self.task = seed, state_path, stop, task
         self.loss: Loss = build_loss(settings.loss.name, settings.loss.options).to(hardware.device)
-        self.fold: EncodedFold = encode_fold(data, translator, hardware.device)
+        self.fold: EncodedFold = encode_fold(data, translator, hardware)
         self.parameters = [p for module in (translator, self.loss) for p in module.parameters() if p.requires_grad]
         self.optimizer = self._build_optimizer()
         self.scaler = torch.amp.GradScaler(hardware.device, enabled=hardware.scales_gradients)
@@ -94,15 +94,19 @@ class GradientLoop:
         self.saved_at = time.monotonic()
         # with weights the batches of an epoch vary a little in number; the schedule goes by those of the first
         self.batches_in_epoch = len(self._batches(0))
-        self.total_steps = self.batches_in_epoch * self.train.epochs
+        self.epochs = max(self.train.epochs, math.ceil(self.train.min_steps / self.batches_in_epoch))
+        self.total_steps = self.batches_in_epoch * self.epochs
         self.average = self._build_average()
 
     def _build_optimizer(self) -> torch.optim.Optimizer:
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.train.optimizer]
         fused = self.hardware.device in ("cpu", "cuda")
-        return kind(
-            self.parameters, lr=self.train.learning_rate, weight_decay=self.train.weight_decay, fused=fused or None
-        )
+        # vectors (biases, norms, a temperature) are not decayed: pulling them to zero regularises nothing
+        groups = [
+            {"params": [p for p in self.parameters if p.ndim >= 2], "weight_decay": self.train.weight_decay},
+            {"params": [p for p in self.parameters if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        return kind([group for group in groups if group["params"]], lr=self.train.learning_rate, fused=fused or None)
 
     def _build_average(self) -> AveragedModel | None:
         """The moving average of the weights, when one is kept."""
@@ -177,18 +181,13 @@ class GradientLoop:
 
     def _loss_of(self, captions: Tensor) -> Tensor:
         """The loss of a batch, mixed pairs held to both of their images; float32."""
-        batch = augment(self.fold.inputs[captions], self.fold.image[captions], self.train, self.position.epoch)
+        images = self.fold.image[captions]
+        targets = self.fold.targets[images]
+        inputs, mix = augment(self.fold.inputs[captions], self.train, self.position.epoch)
         with self.hardware.autocast():
-            outputs, extras = self.translator.training_forward(batch.inputs)
-        loss = self._loss_against(outputs, extras, batch.rows)
-        if batch.partners is None:
-            return loss
-        return batch.share * loss + (1 - batch.share) * self._loss_against(outputs, extras, batch.partners)
-
-    def _loss_against(self, outputs: Tensor, extras: dict[str, Tensor], rows: Tensor) -> Tensor:
-        targets = self.fold.targets[rows]
-        loss = self.loss(outputs, targets, rows)
-        penalty = self.translator.penalty(extras, outputs, targets, rows)
+            outputs, extras = self.translator.training_forward(inputs)
+        loss = self.loss(outputs, targets, images) if mix is None else self.loss.mixed(outputs, targets, images, mix)
+        penalty = self.translator.penalty(extras, outputs, targets, images)
         return loss if penalty is None else loss + penalty
 
     def _descend(self) -> bool:
@@ -226,24 +225,31 @@ class GradientLoop:
         position = self.position
         if not position.loss_count:
             self._diverged("no step of the epoch had a finite loss")
-        loss, mrr = self._validate()
-        if not (math.isfinite(loss) and math.isfinite(mrr)):
-            self._diverged(f"validation loss {loss}, MRR {mrr}")
         position.epoch += 1
-        seconds = position.epoch_seconds
+        seconds, last = position.epoch_seconds, position.epoch >= self.epochs
         line = Epoch(
             epoch=position.epoch,
             train_loss=position.loss_sum / position.loss_count,
-            validation_loss=loss,
-            validation_mrr=mrr,
+            validation_loss=None,
+            validation_mrr=None,
             learning_rate=self.optimizer.param_groups[0]["lr"],
             seconds=seconds,
             samples_per_s=samples / seconds if seconds else 0.0,
         )
+        if last or position.epoch % self.train.validate_every == 0:
+            loss, mrr = self._checked_validation()
+            line = replace(line, validation_loss=loss, validation_mrr=mrr)
+            self._keep_best(loss if self.train.monitor == "loss" else -mrr)
         position.history.append(asdict(line))
-        self._keep_best(loss if self.train.monitor == "loss" else -mrr)
         position.step_in_epoch, position.loss_sum, position.loss_count, position.epoch_seconds = 0, 0.0, 0, 0.0
-        self.task.update(position.epoch, loss=line.train_loss, val_loss=loss, mrr=mrr, samples_per_s=line.samples_per_s)
+        scored = {} if line.validation_mrr is None else {"val_loss": line.validation_loss, "mrr": line.validation_mrr}
+        self.task.update(position.epoch, loss=line.train_loss, **scored, samples_per_s=line.samples_per_s)
+
+    def _checked_validation(self) -> tuple[float, float]:
+        loss, mrr = self._validate()
+        if not (math.isfinite(loss) and math.isfinite(mrr)):
+            self._diverged(f"validation loss {loss}, MRR {mrr}")
+        return loss, mrr
 
     def _keep_best(self, value: float) -> None:
         position = self.position
@@ -251,10 +257,10 @@ class GradientLoop:
             position.best_value, position.best_epoch, position.epochs_since_best = value, position.epoch, 0
             self.best = {name: tensor.detach().clone() for name, tensor in self.shown.state_dict().items()}
         else:
-            position.epochs_since_best += 1
+            position.epochs_since_best += self.train.validate_every
         patience = self.train.patience
         stopped_early = patience is not None and position.epochs_since_best >= patience
-        position.finished = stopped_early or position.epoch >= self.train.epochs
+        position.finished = stopped_early or position.epoch >= self.epochs
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:

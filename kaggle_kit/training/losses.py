@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaggle_kit.contrast import hard_triplet, same_image, symmetric_infonce
+from kaggle_kit.contrast import Mix, hard_triplet, same_image, symmetric_infonce
 from kaggle_kit.metrics import unit
 from kaggle_kit.registry import Registry
 from kaggle_kit.settings import POSITIVE, Section, at_least, between, setting
 
-MAX_LOG_SCALE = math.log(200.0)
+LEAST_TEMPERATURE = 0.005
 """A learnable temperature stays above 1/200: the scale of CLIP (Radford et al. 2021) explodes in fp16 without a clamp."""
 
 
@@ -42,6 +42,12 @@ class Loss(nn.Module):
             images: (batch,) int64, the image of each caption: equal numbers are captions of one image.
         """
         raise TypeError(f"{type(self).__name__} defines no forward")
+
+    def mixed(self, outputs: Tensor, targets: Tensor, images: Tensor, mix: Mix) -> Tensor:
+        """The loss of a batch whose rows are mixtures: held to both images, by how much each is in it."""
+        own = self(outputs, targets, images)
+        other = self(outputs, targets[mix.partners], images[mix.partners])
+        return mix.share * own + (1 - mix.share) * other
 
 
 losses: Registry[type[Loss]] = Registry("loss")
@@ -83,7 +89,8 @@ class InfoNceOptions(Section):
     temperature: float = setting(
         0.07, "temperature that similarities are divided by (the start, when learnable)", POSITIVE
     )
-    learnable_temperature: bool = setting(False, "train the temperature (clamped at 1/200) with the weights")
+    learnable_temperature: bool = setting(False, "train the temperature with the weights")
+    least_temperature: float = setting(LEAST_TEMPERATURE, "where a learnable temperature is clamped", POSITIVE)
     label_smoothing: float = setting(0.0, "share of the target spread over all images of the batch", between(0, 1))
 
 
@@ -102,7 +109,11 @@ class _Contrastive(Loss):
 
     def _logits(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """(batch, d) and (batch, d) → (batch, batch) float32 scaled similarities, caption by image."""
-        return unit(outputs) @ targets.float().T * self.log_scale.clamp(max=MAX_LOG_SCALE).exp()
+        return (
+            unit(outputs)
+            @ targets.float().T
+            * self.log_scale.clamp(max=-math.log(self.options.least_temperature)).exp()
+        )
 
 
 @losses.register("infonce")
@@ -129,6 +140,11 @@ class SymmetricInfoNce(_Contrastive):
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Mean of the two cross-entropies."""
         return symmetric_infonce(self._logits(outputs, targets), label_smoothing=self.options.label_smoothing)
+
+    def mixed(self, outputs: Tensor, targets: Tensor, images: Tensor, mix: Mix) -> Tensor:
+        """Both targets from one score matrix."""
+        logits = self._logits(outputs, targets)
+        return symmetric_infonce(logits, label_smoothing=self.options.label_smoothing, mix=mix)
 
 
 @losses.register("infonce_multi_positive")
@@ -204,7 +220,7 @@ class InfoNceTripletOptions(InfoNceOptions):
     temperature: float = setting(
         0.01, "temperature that similarities are divided by (the start, when learnable)", POSITIVE
     )
-    learnable_temperature: bool = setting(True, "train the temperature (clamped at 1/200) with the weights")
+    learnable_temperature: bool = setting(True, "train the temperature with the weights")
     infonce_weight: float = setting(0.7, "weight of the symmetric InfoNCE", at_least(0))
     triplet_weight: float = setting(0.3, "weight of the hard-negative triplet", at_least(0))
     margin: float = setting(0.06, "margin of the triplet, in cosines", at_least(0))
@@ -221,6 +237,8 @@ class InfoNceTriplet(SymmetricInfoNce):
         triplet = hard_triplet(unit(outputs) @ unit(targets).T, images, self.options.margin)
         contrast = super().forward(outputs, targets, images)
         return self.options.infonce_weight * contrast + self.options.triplet_weight * triplet
+
+    mixed = Loss.mixed
 
 
 @dataclass(frozen=True)
@@ -247,7 +265,7 @@ class SigLip(Loss):
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Sum over pairs, divided by the batch."""
-        scale = self.log_scale.clamp(max=MAX_LOG_SCALE).exp()
+        scale = self.log_scale.clamp(max=-math.log(LEAST_TEMPERATURE)).exp()
         logits = unit(outputs) @ targets.float().T * scale + self.bias
         signs = torch.where(same_image(images), 1.0, -1.0)
         return -F.logsigmoid(signs * logits).sum() / len(logits)

@@ -33,6 +33,11 @@ class Hardware:
         """Whether gradients are scaled: fp16 underflows without it."""
         return self.precision == "fp16"
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format that the network's matrix products run in."""
+        return DTYPES[self.precision] or torch.float32
+
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the network's matrix products run in the chosen precision."""
         dtype = DTYPES[self.precision]

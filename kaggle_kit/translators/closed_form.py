@@ -132,6 +132,24 @@ def choose_ridge(
     return best[1], best[2]
 
 
+def fit_whitened_ridge(
+    x: Tensor, images: Tensor, data: FitData, spectrum: Spectrum, options: RidgeChoices
+) -> tuple[Tensor, Tensor]:
+    """Whitened ridge on captions x (n, d), strength and exponent chosen where the options leave them open.
+
+    Returns:
+        The map (d, d_image) float32 for captions with their mean taken off, and that mean (d,).
+    """
+    strength, exponent = options.strength, options.exponent
+    if strength is None or exponent is None:
+        strength, exponent = choose_ridge(x, images, data, spectrum, options)
+    mean = x.mean(0)
+    moments = Moments.of(x - mean, images, data.image_of_caption, data.weight)
+    moments.gram.diagonal().add_(strength)
+    weight = torch.linalg.solve(moments.gram, moments.cross).float()
+    return weight @ spectrum.whitening(exponent, options.lift), mean
+
+
 def _own_images(images: Tensor, image_of_caption: Tensor) -> tuple[Tensor, Tensor]:
     """The images that the captions belong to, and the captions' index into them."""
     used, index = image_of_caption.unique(return_inverse=True)

@@ -12,6 +12,7 @@ from kaggle_kit.contrast import hard_triplet, symmetric_infonce
 from kaggle_kit.metrics import unit
 from kaggle_kit.settings import FRACTION, POSITIVE, Section, at_least, setting
 from kaggle_kit.translators.base import FitData, Translator, translators
+from kaggle_kit.translators.dropout import Dropout
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class DropoutMlp(Translator):
             nn.Linear(d_text, options.hidden),
             nn.LayerNorm(options.hidden),
             nn.SiLU(),
-            nn.Dropout(options.dropout),
+            Dropout(options.dropout),
             nn.Linear(options.hidden, d_image),
         )
         self.register_buffer("target_length", torch.ones(()))
@@ -77,7 +78,7 @@ class ResidualBlocks(Translator):
         self.leave = nn.Linear(width, d_image)
 
     def _layer(self, d_in: int, d_out: int) -> nn.Sequential:
-        return nn.Sequential(nn.Linear(d_in, d_out), nn.LayerNorm(d_out), nn.GELU(), nn.Dropout(self.options.dropout))
+        return nn.Sequential(nn.Linear(d_in, d_out), nn.LayerNorm(d_out), nn.GELU(), Dropout(self.options.dropout))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, d_text) → (n, d_image)."""
@@ -103,7 +104,7 @@ class _GegluBlock(nn.Module):
         super().__init__()
         self.gates = nn.Linear(width, 2 * width)
         self.norm = nn.BatchNorm1d(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         u, v = self.gates(x).chunk(2, dim=1)
@@ -123,7 +124,7 @@ class Geglu(Translator):
             nn.Linear(d_text, width, bias=False),
             nn.BatchNorm1d(width),
             nn.GELU(),
-            nn.Dropout(options.entry_dropout),
+            Dropout(options.entry_dropout),
             *(_GegluBlock(width, options.block_dropout) for _ in range(options.blocks)),
             nn.Linear(width, bottleneck),
             nn.GELU(),
@@ -164,7 +165,7 @@ class VaeStyle(Translator):
         self.register_buffer("image_mean", torch.zeros(d_image))
 
     def _layer(self, d_in: int, d_out: int) -> list[nn.Module]:
-        return [nn.Linear(d_in, d_out), nn.GELU(), nn.LayerNorm(d_out), nn.Dropout(self.options.dropout)]
+        return [nn.Linear(d_in, d_out), nn.GELU(), nn.LayerNorm(d_out), Dropout(self.options.dropout)]
 
     def prepare(self, data: FitData) -> None:
         """Remember the means of the unit rows."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from kaggle_kit.metrics import unit
 from kaggle_kit.settings import POSITIVE, Section, at_least, between, setting
 from kaggle_kit.translators.base import FitData, Translator, translators
-from kaggle_kit.translators.closed_form import Moments, Spectrum, choose_ridge
+from kaggle_kit.translators.closed_form import Moments, Spectrum, fit_whitened_ridge
 
 
 class LinearMap(Translator):
@@ -143,15 +143,10 @@ class WhitenedRidge(LinearMap):
 
     def _fit(self, data: FitData, x: Tensor, mean: Tensor) -> None:
         """Whitened ridge on the captions' features x, (n, d); their mean is kept in ``mean``."""
-        images, options = unit(data.images), self.options
-        strength, exponent, spectrum = options.strength, options.exponent, Spectrum.of(images)
-        if strength is None or exponent is None:
-            strength, exponent = choose_ridge(x, images, data, spectrum, options)
-        mean.copy_(x.mean(0))
-        moments = Moments.of(x - mean, images, data.image_of_caption, data.weight)
-        moments.gram.diagonal().add_(strength)
-        weight = torch.linalg.solve(moments.gram, moments.cross).float()
-        self.weight.copy_(weight @ spectrum.whitening(exponent, options.lift))
+        images = unit(data.images)
+        weight, centre = fit_whitened_ridge(x, images, data, Spectrum.of(images), self.options)
+        self.weight.copy_(weight)
+        mean.copy_(centre)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from kaggle_kit.metrics import unit
 from kaggle_kit.settings import FRACTION, Section, at_least, one_of, setting
 from kaggle_kit.translators.base import Translator, translators
+from kaggle_kit.translators.dropout import Dropout
 
 ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu, "tanh": F.tanh}
 
@@ -33,7 +34,7 @@ class Mlp(Translator):
     def __init__(self, d_text: int, d_image: int, options: MlpOptions) -> None:
         super().__init__(d_text, d_image, options)
         self.hidden = nn.Linear(d_text, options.hidden)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.out = nn.Linear(options.hidden, d_image)
 
     def encode_text(self, text: Tensor) -> Tensor:
@@ -70,7 +71,7 @@ class ResidualMlp(Translator):
         super().__init__(d_text, d_image, options)
         self.fc1 = nn.Linear(d_text, options.hidden)
         self.norm1 = nn.LayerNorm(options.hidden) if options.hidden_norm else nn.Identity()
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.fc2 = nn.Linear(options.hidden, d_image)
         self.norm2 = nn.LayerNorm(d_image) if options.output_norm else nn.Identity()
         self.projection = nn.Linear(d_text, d_image) if options.skip else None

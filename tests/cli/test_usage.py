@@ -196,3 +196,9 @@ def test_commands_that_ask_the_service_name_another_server_once(kk, monkeypatch)
     assert outcome.err.count("Using the server at http://127.0.0.1:9 (KAGGLE_API_ENDPOINT)") == 1
     assert "secret" not in outcome.err + outcome.out
     assert "127.0.0.1" not in kk("runs", "list").err
+
+
+def test_preset_and_config_exclude_each_other(kk):
+    result = kk("train", "--preset", "fast", "--config", "residual")
+    assert result.code == 2
+    assert "--preset and --config exclude each other" in result.err

@@ -45,7 +45,7 @@ class NoOptions(Section):
 
 SCHEMAS = Schemas(
     translators={
-        "residual_mlp": ChoiceSchema(NetworkOptions),
+        "subspace_mlp": ChoiceSchema(NetworkOptions),
         "mlp": ChoiceSchema(NetworkOptions),
         "ridge": ChoiceSchema(RidgeOptions),
     },

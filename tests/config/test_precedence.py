@@ -141,7 +141,7 @@ def test_recipe_of_the_chosen_translator_lies_between_defaults_and_project(schem
 
 def test_a_loss_named_by_the_user_does_not_inherit_the_recipes_options(schemas, shipped, load):
     (shipped / "configs" / "r.toml").write_text('[loss]\nname = "infonce"\ntemperature = 0.5\n')
-    with_recipe = Schemas({"residual_mlp": ChoiceSchema(schemas.translators["mlp"].options, "r")}, schemas.losses)
+    with_recipe = Schemas({"subspace_mlp": ChoiceSchema(schemas.translators["mlp"].options, "r")}, schemas.losses)
     assert load(schemas=with_recipe, overrides={"loss.name": "mse"}).settings.loss == Choice("mse", {})
 
 

@@ -51,7 +51,7 @@ def test_all_problems_of_all_places_come_at_once(problems_of, write):
         ("[translator]\nwidths = ['a']", "kk.toml: translator.widths: must be a list of integers, not ['a']"),
         ("[translator]\nhidden = 1\nwidths = [1, 1]",
          "kk.toml: translator.hidden: must be at least the number of widths (2), not 1"),
-        ("[translator]\nzzz = 1", "kk.toml: translator.zzz: translator residual_mlp has no such option; "
+        ("[translator]\nzzz = 1", "kk.toml: translator.zzz: translator subspace_mlp has no such option; "
          "it has hidden, dropout, bias, widths"),
         ("[competition]\nslug = 'two words'", "kk.toml: competition.slug: must be a competition's slug, its URL or the path "
          "of a .toml description, not 'two words'"),
@@ -93,7 +93,7 @@ def test_unknown_setting_given_by_set_names_the_flag(problems_of):
 
 def test_option_variable_of_the_translator_is_suggested_as_a_variable(problems_of):
     assert problems_of(environ={"KK_TRANSLATOR_HIDEN": "3"}) == [
-        "KK_TRANSLATOR_HIDEN: translator residual_mlp has no such option; did you mean KK_TRANSLATOR_HIDDEN?"
+        "KK_TRANSLATOR_HIDEN: translator subspace_mlp has no such option; did you mean KK_TRANSLATOR_HIDDEN?"
     ]
 
 

@@ -91,7 +91,7 @@ def test_rows_tell_value_origin_and_meaning_of_every_setting(load):
     rows = {row.key: row for row in load(overrides={"translator.hidden": 9}).rows()}
     assert (rows["translator.hidden"].value, rows["translator.hidden"].origin) == (9, "argument")
     assert rows["translator.hidden"].meaning == "hidden width"
-    assert rows["translator.name"].value == "residual_mlp"
+    assert rows["translator.name"].value == "subspace_mlp"
     assert rows["competition.files.train"].value == "train/train/train.npz"
     assert all(row.meaning for row in rows.values())
 

@@ -6,7 +6,7 @@ import click
 
 import kaggle_kit
 from kaggle_kit import render
-from kaggle_kit.cli.options import setting_option, settings_options
+from kaggle_kit.cli.options import preset_option, setting_option, settings_options
 from kaggle_kit.cli.root import Described
 from kaggle_kit.cli.session import Session, pass_session
 
@@ -27,6 +27,7 @@ from kaggle_kit.cli.session import Session, pass_session
     metavar="N",
     help="Which images are hidden; another number, others.",
 )
+@preset_option
 @setting_option("--folds", key="folds.count", metavar="N")
 @setting_option("--translator", key="translator.name", metavar="NAME", help="Translator; kk translators lists them.")
 @setting_option("--loss", key="loss.name", metavar="NAME", help="Loss; kk translators lists them.")

@@ -6,7 +6,7 @@ import click
 
 import kaggle_kit
 from kaggle_kit import render
-from kaggle_kit.cli.options import setting_option, settings_options
+from kaggle_kit.cli.options import preset_option, setting_option, settings_options
 from kaggle_kit.cli.root import Described
 from kaggle_kit.cli.session import Session, pass_session
 
@@ -17,6 +17,7 @@ _NEWEST = ""
     cls=Described,
     examples=(
         "kk train --folds 5                    the default translator on five folds",
+        "kk train --preset fast                a good score in two minutes on two cores",
         "kk train --folds 1 --holdout 0.1      one hold-out of a tenth of the images",
         "kk train --config residual            a shipped configuration (see configs/)",
         "kk train --translator mlp --set translator.hidden=2048",
@@ -28,6 +29,7 @@ _NEWEST = ""
     "--resume", is_flag=False, flag_value=_NEWEST, metavar="[RUN]",
     help="Go on with a run that was stopped, the newest one when none is named; its own settings are in force.",
 )  # fmt: skip
+@preset_option
 @setting_option("--folds", key="folds.count", metavar="N")
 @setting_option("--holdout", key="folds.holdout", metavar="SHARE")
 @setting_option("--translator", key="translator.name", metavar="NAME", help="Translator; kk translators lists them.")
