@@ -126,8 +126,15 @@ def load_test(
 
 
 def _test_texts(file: NpzFile, key: str, ids: np.ndarray, captions_file: Path | None, progress: Progress) -> np.ndarray:
-    listed = read_captions(captions_file) if captions_file is not None else {}
-    if captions_file is not None and sorted(listed) != sorted(ids.tolist()):
+    listed: dict[int, str] = {}
+    if captions_file is not None:
+        try:
+            listed = read_captions(captions_file)
+        except DataError as error:  # another file of that name, perhaps the training captions
+            if key not in file:
+                raise
+            progress.note(f"{captions_file.name} is left alone: {error.message}")
+    if listed and captions_file is not None and sorted(listed) != sorted(ids.tolist()):
         common = len(set(listed) & set(ids.tolist()))
         progress.note(
             f"{captions_file.name} lists {len(listed):,} captions, of which {common:,} are among the {len(ids):,} test ids"

@@ -196,6 +196,17 @@ def test_a_captions_file_that_does_not_fit_is_noted(
     assert notes.notes == ["captions.txt lists 3 captions, of which 2 are among the 30 test ids"]
 
 
+def test_a_captions_file_of_another_kind_matters_only_where_it_is_needed(
+    write: Write, test_arrays: Arrays, tmp_path: Path, notes: Any
+) -> None:
+    listed = tmp_path / "captions.txt"
+    listed.write_text("image,caption\n17.jpg,a dog\n")
+    assert len(load_test(write(test_arrays), captions_file=listed, progress=notes)) == 30
+    assert notes.notes[0].startswith("captions.txt is left alone: ")
+    with pytest.raises(DataError, match=r"line 2 does not start with an id and a comma"):
+        load_test(write(test_arrays, {"captions/text": None}), captions_file=listed)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
