@@ -130,6 +130,13 @@ class InfoNce(_Contrastive):
         return F.cross_entropy(logits, rows, label_smoothing=self.options.label_smoothing)
 
 
+@dataclass(frozen=True)
+class SymmetricInfoNceOptions(InfoNceOptions):
+    """Options of InfoNCE both ways."""
+
+    image_weight: float = setting(1.0, "weight of image to caption beside caption to image, which has 1", at_least(0))
+
+
 @losses.register("infonce_symmetric")
 class SymmetricInfoNce(_Contrastive):
     """InfoNCE both ways, caption to image and image to caption, averaged.
@@ -137,14 +144,23 @@ class SymmetricInfoNce(_Contrastive):
     Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision, 2021.
     """
 
+    Options = SymmetricInfoNceOptions
+
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
-        """Mean of the two cross-entropies."""
-        return symmetric_infonce(self._logits(outputs, targets), label_smoothing=self.options.label_smoothing)
+        """Weighted mean of the two cross-entropies."""
+        return self._both_ways(outputs, targets, None)
 
     def mixed(self, outputs: Tensor, targets: Tensor, images: Tensor, mix: Mix) -> Tensor:
         """Both targets from one score matrix."""
-        logits = self._logits(outputs, targets)
-        return symmetric_infonce(logits, label_smoothing=self.options.label_smoothing, mix=mix)
+        return self._both_ways(outputs, targets, mix)
+
+    def _both_ways(self, outputs: Tensor, targets: Tensor, mix: Mix | None) -> Tensor:
+        return symmetric_infonce(
+            self._logits(outputs, targets),
+            label_smoothing=self.options.label_smoothing,
+            image_weight=self.options.image_weight,
+            mix=mix,
+        )
 
 
 @losses.register("infonce_multi_positive")
@@ -214,7 +230,7 @@ class TripletMse(HardTriplet):
 
 
 @dataclass(frozen=True)
-class InfoNceTripletOptions(InfoNceOptions):
+class InfoNceTripletOptions(SymmetricInfoNceOptions):
     """Options of InfoNCE with a hard triplet."""
 
     temperature: float = setting(

@@ -11,45 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_training import CallAfterEpoch, run, weights_of
 
 from kaggle_kit import files
 from kaggle_kit.embeddings import fold_pairs
 from kaggle_kit.errors import DataError, InterruptedWork, MissingError, TrainingError
 from kaggle_kit.metrics import gallery_mrr
-from kaggle_kit.progress import Silence
 from kaggle_kit.training.checkpoints import load_tensors, load_translator
 from kaggle_kit.training.crossvalidation import cross_validate, out_of_fold
 from kaggle_kit.training.member import STATE
 
-HERE = Path(__file__).parent
-
-
-class CallAfterEpoch(Silence):
-    """A progress that does something when a fold's task reports its n-th epoch."""
-
-    def __init__(self, epoch, action):
-        self.epoch, self.action = epoch, action
-
-    def start(self, what, total=None, unit=""):
-        outer = self
-
-        class Task:
-            def update(self, done, **figures):
-                if done == outer.epoch and figures:
-                    outer.action()
-
-            def finish(self, summary=""):
-                pass
-
-        return Task()
-
-
-def weights_of(folder):
-    return {path.parent.name: files.sha256_of(path) for path in sorted(folder.glob("*/model.safetensors"))}
-
-
-def run(pairs, settings, folder, **kwargs):
-    return cross_validate(pairs, fold_pairs(pairs, settings.folds), settings, folder, header={}, **kwargs)
+HERE = Path(__file__).parents[1]
 
 
 def test_every_caption_is_predicted_once_by_a_translator_that_never_saw_its_image(pairs, settings_of, tmp_path):
@@ -135,8 +107,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from conftest import make_pairs
-from test_crossvalidation import CallAfterEpoch, run
+from small_training import CallAfterEpoch, make_pairs, run
 from kaggle_kit.config import Settings
 from kaggle_kit.files import read_json
 settings = Settings.from_dict(read_json(Path("settings.json")))

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from kaggle_kit.contrast import Mix
 from kaggle_kit.errors import ConfigError, UsageError
 from kaggle_kit.training.losses import build_loss, losses
 
@@ -103,3 +104,70 @@ def test_unknown_loss_and_bad_option_are_named():
     with pytest.raises(ConfigError, match="temperature: must be above 0, not -1"):
         build_loss("infonce", {"temperature": -1})
     assert {entry.name for entry in losses} >= {"cosine", "mse", "infonce"}
+
+
+def naive_triplet(outputs, targets, images, margin):
+    """Both ways, the hardest row of another image, summed and averaged."""
+    o, t = torch.nn.functional.normalize(outputs.double(), dim=1), targets.double()
+    total = 0.0
+    for i in range(len(o)):
+        others = [j for j in range(len(o)) if images[j] != images[i]]
+        right = float(o[i] @ t[i])
+        total += max(0.0, margin + max(float(o[i] @ t[j]) for j in others) - right)
+        total += max(0.0, margin + max(float(o[j] @ t[i]) for j in others) - right)
+    return total / len(o)
+
+
+@pytest.mark.parametrize(("margin", "scale"), [(0.2, 1.0), (1.164, 25.9)])
+def test_hard_triplet_agrees_with_a_naive_loop(margin, scale):
+    outputs, targets = 2 * at_angles(*OUTPUTS), at_angles(*TARGETS)
+    found = build_loss("triplet", {"margin": margin, "target_scale": scale})(outputs, targets, IMAGES)
+    assert float(found) == pytest.approx(naive_triplet(outputs, targets * scale, IMAGES, margin), rel=1e-5)
+
+
+def test_triplet_mse_adds_the_error_of_unit_vectors():
+    outputs, targets = 2 * at_angles(*OUTPUTS), 1.5 * at_angles(*TARGETS)
+    found = build_loss("triplet_mse", {"margin": 0.5, "target_scale": 2.0, "mse_weight": 3.0})(outputs, targets, IMAGES)
+    squared = (at_angles(*OUTPUTS) - at_angles(*TARGETS)).square().mean()
+    expected = naive_triplet(outputs, targets * 2, IMAGES, 0.5) + 3 * float(squared)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_infonce_triplet_is_the_weighted_sum():
+    outputs, targets = at_angles(*OUTPUTS), at_angles(*TARGETS)
+    loss = build_loss("infonce_triplet", {"temperature": 0.1, "learnable_temperature": False, "margin": 0.3})
+    parts = 0.7 * naive_infonce(outputs, targets, IMAGES, 0.1, shared=False, both_ways=True)
+    parts += 0.3 * naive_triplet(outputs, targets, IMAGES, 0.3)
+    assert float(loss(outputs, targets, IMAGES)) == pytest.approx(parts, rel=1e-5)
+
+
+def test_siglip_judges_every_pair_on_its_own():
+    outputs, targets = at_angles(*OUTPUTS), at_angles(*TARGETS)
+    found = build_loss("siglip", {"scale": 5.0, "bias": -2.0})(outputs, targets, IMAGES)
+    total = 0.0
+    for i in range(6):
+        for j in range(6):
+            z = 1.0 if IMAGES[i] == IMAGES[j] else -1.0
+            total += math.log1p(math.exp(-z * (5.0 * float(outputs[i] @ targets[j]) - 2.0)))
+    assert float(found.detach()) == pytest.approx(total / 6, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["infonce_symmetric", "infonce", "triplet", "infonce_multi_positive"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_mixed_rows_are_held_to_both_images(name, smoothing):
+    outputs, targets, images = at_angles(*OUTPUTS), at_angles(*TARGETS), torch.arange(6)
+    loss = build_loss(name, {} if name == "triplet" else {"label_smoothing": smoothing})
+    partners, share = torch.arange(6).roll(1), 0.7
+    found = loss.mixed(outputs, targets, images, Mix(partners, share))
+    expected = 0.7 * loss(outputs, targets, images) + 0.3 * loss(outputs, targets[partners], images[partners])
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_the_two_directions_are_weighted(weight):
+    outputs, targets, images = at_angles(*OUTPUTS), at_angles(*TARGETS), torch.arange(6)
+    there = naive_infonce(outputs, targets, images, 0.2, shared=False, both_ways=False)
+    both = naive_infonce(outputs, targets, images, 0.2, shared=False, both_ways=True)
+    back = 2 * both - there
+    found = build_loss("infonce_symmetric", {"temperature": 0.2, "image_weight": weight})(outputs, targets, images)
+    assert float(found) == pytest.approx((there + weight * back) / (1 + weight), rel=1e-5)
