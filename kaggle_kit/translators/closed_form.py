@@ -12,7 +12,8 @@ from torch import Tensor
 from kaggle_kit.metrics import gallery_mrr
 from kaggle_kit.translators.base import FitData
 
-STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Penalties tried, as shares of the mean diagonal of the Gram matrix: the same for every scale and number of captions."""
 EXPONENTS = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75)
 HELD_OUT = 0.2
 DRAWS = 2
@@ -85,7 +86,7 @@ class RidgeChoices(Protocol):
 
     @property
     def strength(self) -> float | None:
-        """Given strength, or None."""
+        """Given penalty as a share of the Gram matrix's mean diagonal, or None."""
 
     @property
     def exponent(self) -> float | None:
@@ -124,7 +125,7 @@ def choose_ridge(
     shown, truth = shown @ spectrum.axes, index.cpu().numpy()
     best = (-1.0, STRENGTHS[0], 0.0)
     for strength in [options.strength] if options.strength is not None else STRENGTHS:
-        predicted = (inputs / (values.clamp(min=0) + strength)) @ rotated
+        predicted = (inputs / (values.clamp(min=0) + strength * values.mean())) @ rotated
         for exponent in [options.exponent] if options.exponent is not None else EXPONENTS:
             scaled = predicted * spectrum.scales(exponent, options.lift)
             mrr = gallery_mrr(scaled, shown, truth, draws=DRAWS, seed=data.seed).mrr
@@ -145,7 +146,8 @@ def fit_whitened_ridge(
         strength, exponent = choose_ridge(x, images, data, spectrum, options)
     mean = x.mean(0)
     moments = Moments.of(x - mean, images, data.image_of_caption, data.weight)
-    moments.gram.diagonal().add_(strength)
+    diagonal = moments.gram.diagonal()
+    diagonal.add_(strength * diagonal.mean())
     weight = torch.linalg.solve(moments.gram, moments.cross).float()
     return weight @ spectrum.whitening(exponent, options.lift), mean
 

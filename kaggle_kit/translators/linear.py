@@ -118,7 +118,9 @@ class Ridge(LinearMap):
 class WhitenedRidgeOptions(Section):
     """Options of whitened ridge regression; what is none is chosen on a part of the training images held out for it."""
 
-    strength: float | None = setting(None, "weight of the penalty on W; none: chosen", POSITIVE)
+    strength: float | None = setting(
+        None, "penalty on W, as a share of the mean diagonal of the Gram matrix; none: chosen", POSITIVE
+    )
     exponent: float | None = setting(
         None, "power of the image covariance divided out, .5 whitens; none: chosen", between(0, 1)
     )

@@ -35,7 +35,10 @@ class SubspaceMlpOptions(Section):
         0.2, "length of the whitened ridge's unit vector that is added to the network's", at_least(0)
     )
     hub_correction: float = setting(1.0, "how often the mean prediction is added to each prediction", at_least(0))
-    strength: float | None = setting(None, "penalty of the ridge; none: chosen on held-out training images")
+    strength: float | None = setting(
+        None,
+        "penalty of the ridge, as a share of the mean diagonal of the Gram matrix; none: chosen on held-out images",
+    )
     exponent: float | None = setting(None, "whitening power of the ridge; none: chosen on held-out training images")
     lift: float = setting(0.1, "what is added to each eigenvalue of the covariance, as a share of their mean")
 

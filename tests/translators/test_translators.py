@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from kaggle_kit.errors import UsageError
-from kaggle_kit.metrics import unit
+from kaggle_kit.metrics import gallery_mrr, unit
 from kaggle_kit.translators import FitData, build_translator, translators
 
 
@@ -108,3 +108,151 @@ def test_unknown_translator_names_the_nearest():
     with pytest.raises(UsageError, match="no translator is called 'residul_mlp'") as caught:
         build_translator("residul_mlp", 4, 4, {})
     assert caught.value.hint == "did you mean residual_mlp?"
+
+
+def shifted_pairs(scale=1.0):
+    """Images with a large common mean and one loud direction that captions know nothing of."""
+    generator = torch.Generator().manual_seed(4)
+    latent = torch.randn(300, 8, generator=generator)
+    loud = 4 * torch.randn(300, 1, generator=generator) * torch.randn(1, 20, generator=generator)
+    images = latent @ torch.randn(8, 20, generator=generator) + loud + 5
+    index = torch.arange(300).repeat_interleave(3)
+    text = latent[index] @ torch.randn(8, 12, generator=generator) + 0.5 * torch.randn(900, 12, generator=generator)
+    return pairs_of(scale * text, scale * images, index)
+
+
+def score_of(translator, data):
+    return gallery_mrr(translator.translate(data.text), data.images, data.image_of_caption.numpy(), draws=3).mrr
+
+
+def test_whitening_divides_the_loud_direction_out():
+    data = shifted_pairs()
+    plain, whitened = build_translator("ridge", 12, 20, {}), build_translator("whitened_ridge", 12, 20, {})
+    for translator in (plain, whitened):
+        translator.prepare(data)
+    assert score_of(whitened, data) > score_of(plain, data) + 0.05
+
+
+@pytest.mark.parametrize("name", ["whitened_ridge", "random_feature_ridge"])
+def test_choices_do_not_depend_on_the_scale_of_the_data(name):
+    maps = []
+    for scale in (1.0, 50.0):
+        translator = build_translator(name, 12, 20, {"features": 16} if name.startswith("random") else {})
+        data = shifted_pairs(scale)
+        translator.prepare(data)
+        maps.append(translator.translate(data.text))
+    assert torch.allclose(maps[0], maps[1], atol=1e-3)
+
+
+def test_whitened_ridge_is_ridge_times_a_power_of_the_covariance():
+    data = shifted_pairs()
+    translator = build_translator("whitened_ridge", 12, 20, {"strength": 0.1, "exponent": 0.5, "lift": 0.2})
+    translator.prepare(data)
+    x, y = unit(data.text).double(), unit(data.images).double()
+    x, spread = x - x.mean(0), y - y.mean(0)
+    targets = (y - y[data.image_of_caption].mean(0))[data.image_of_caption]
+    gram = x.T @ x
+    ridge = torch.linalg.solve(gram + 0.1 * gram.diagonal().mean() * torch.eye(12).double(), x.T @ targets)
+    values, axes = torch.linalg.eigh(spread.T @ spread / 300)
+    whiten = axes @ torch.diag((values + 0.2 * values.mean()) ** -0.5) @ axes.T
+    expected = unit(x @ ridge @ whiten)
+    assert torch.allclose(translator.translate(data.text).double(), expected.double(), atol=1e-4)
+
+
+def test_orthogonal_linear_is_the_polar_factor_of_least_squares():
+    generator = torch.Generator().manual_seed(2)
+    text, images = torch.randn(400, 6, generator=generator), torch.randn(400, 9, generator=generator)
+    translator = build_translator("orthogonal_linear", 6, 9, {})
+    translator.prepare(pairs_of(text, images + text @ torch.randn(6, 9, generator=generator)))
+    x, y = unit(text).double(), unit(images).double()
+    gram = translator.weight @ translator.weight.T
+    assert torch.allclose(gram, torch.eye(6), atol=1e-5)
+    data = pairs_of(text, images)
+    translator.prepare(data)
+    solution = torch.linalg.lstsq(x - x.mean(0), y - y.mean(0)).solution
+    left, _, right = torch.linalg.svd(solution, full_matrices=False)
+    assert torch.allclose(translator.weight.double(), left @ right, atol=1e-3)
+
+
+def test_weights_of_captions_count_in_closed_forms():
+    data = shifted_pairs()
+    twice = torch.cat([torch.arange(900), torch.arange(100)])
+    doubled = pairs_of(data.text[twice], data.images, data.image_of_caption[twice])
+    weighted = FitData(data.text, data.images, data.image_of_caption, 0, 1.0 + (torch.arange(900) < 100).float())
+    maps = []
+    for part in (doubled, weighted):
+        translator = build_translator("ridge", 12, 20, {})
+        translator.prepare(part)
+        translator.text_mean.copy_(unit(data.text).mean(0))
+        maps.append(translator.weight.clone())
+    assert (maps[0] - maps[1]).norm() < 0.1 * maps[0].norm()
+
+
+def test_subspace_targets_keep_the_ranking_of_a_gallery():
+    """With all directions kept, scores against projected targets order a gallery as raw unit images do."""
+    data = shifted_pairs()
+    translator = build_translator("subspace_mlp", 12, 20, {"hidden": 8, "ridge": 0, "hub_correction": 0})
+    translator.prepare(data)
+    translator.finish(data)
+    inputs = translator.encode_text(data.text[:50])
+    outputs = translator.eval()(inputs)
+    inside = outputs @ translator.encode_images(data.images).T
+    outside = translator.translate(data.text[:50]) @ unit(data.images).T
+    assert torch.equal(inside.argsort(1)[:, -5:], outside.argsort(1)[:, -5:])
+
+
+def test_the_hub_correction_adds_the_mean_prediction():
+    data = shifted_pairs()
+    corrected, plain = (build_translator("subspace_mlp", 12, 20, {"hidden": 8, "hub_correction": c}) for c in (1.5, 0))
+    plain.load_state_dict(corrected.state_dict())
+    for translator in (corrected, plain):
+        translator.eval().prepare(data)
+        translator.finish(data)
+    inputs = plain.encode_text(data.text)
+    raw = plain.decode(plain(inputs), inputs)
+    assert torch.allclose(corrected.bias, 1.5 * raw.mean(0), atol=1e-5)
+    assert torch.allclose(corrected.translate(data.text), unit(raw + 1.5 * raw.mean(0)), atol=1e-5)
+
+
+def test_vae_predicts_the_decoded_mean_and_pays_for_divergence():
+    torch.manual_seed(0)
+    model = build_translator("vae", 6, 5, {"width": 8, "kl_weight": 0.5, "dropout": 0.0})
+    x = torch.randn(7, 6)
+    outputs, extras = model.training_forward(x)
+    mean, log_variance = extras["mean"], extras["log_variance"]
+    normal = torch.distributions.Normal
+    kl = torch.distributions.kl_divergence(normal(mean, (0.5 * log_variance).exp()), normal(0.0, 1.0)).sum(1).mean()
+    assert torch.allclose(model.penalty(extras, outputs, outputs, torch.arange(7)), 0.5 * kl, atol=1e-5)
+    assert torch.equal(model(x), model.decoder(mean))
+
+
+def test_slot_adapter_penalty_agrees_with_a_naive_loop():
+    torch.manual_seed(1)
+    model = build_translator("slot_adapter", 6, 5, {"hidden": 8, "slot_hidden": 8, "slots": 3})
+    outputs, extras = model.training_forward(torch.randn(5, 6))
+    targets, images = unit(torch.randn(5, 5)), torch.tensor([0, 1, 1, 2, 3])
+    slots = unit(extras["slots"])
+    scores = torch.stack([torch.stack([max(s @ t for s in slots[i]) for t in targets]) for i in range(5)])
+    expected = 0.0
+    for i in range(5):
+        others = [j for j in range(5) if images[j] != images[i]]
+        expected += max(0, 0.2 + max(scores[i, j] for j in others) - scores[i, i]) / 5
+        expected += max(0, 0.2 + max(scores[j, i] for j in others) - scores[i, i]) / 5
+    logits = scores / 0.09
+    expected += 0.15 * (F.cross_entropy(logits, torch.arange(5)) + F.cross_entropy(logits.T, torch.arange(5))) / 2
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    crowd = torch.stack([(slots[i, a] @ slots[i, b] - 0.55).clamp(min=0) for i in range(5) for a, b in pairs]).mean()
+    own = torch.stack([slots[i, torch.stack([s @ targets[i] for s in slots[i]]).argmax()] for i in range(5)])
+    expected += 0.02 * crowd + 0.05 * (1 - (unit(outputs) * own).sum(1)).mean()
+    found = model.penalty(extras, outputs, targets, images)
+    assert torch.allclose(found, torch.as_tensor(expected) / 0.3, atol=1e-5)
+
+
+def test_geglu_block_is_the_formula():
+    model = build_translator("geglu", 6, 5, {"width": 8, "blocks": 1}).eval()
+    x = torch.randn(4, 6)
+    entry, norm, block = model.layers[0], model.layers[1], model.layers[4]
+    stream = F.gelu(norm(entry(x)))
+    u, v = block.gates(stream).chunk(2, dim=1)
+    stream = stream + block.norm(F.gelu(u) * v)
+    assert torch.allclose(model(x), model.layers[7](F.gelu(model.layers[5](stream))), atol=1e-6)
