@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from kaggle_kit.version import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
+    from kaggle_kit.archive import PruneRule as PruneRule
     from kaggle_kit.config import Project as Project
     from kaggle_kit.config import Settings as Settings
     from kaggle_kit.embeddings import load_pairs as load_pairs
@@ -31,8 +32,14 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.catalogue import catalogue as catalogue
     from kaggle_kit.workflow.ensemble import ensemble as make_ensemble  # noqa: F401
     from kaggle_kit.workflow.fetch import fetch as fetch
+    from kaggle_kit.workflow.final import final as final
     from kaggle_kit.workflow.history import history as leaderboard  # noqa: F401
     from kaggle_kit.workflow.history import public_board as public_board
+    from kaggle_kit.workflow.keep import plan_prune as plan_prune
+    from kaggle_kit.workflow.keep import prune as prune
+    from kaggle_kit.workflow.keep import rebuild_submission as rebuild_submission
+    from kaggle_kit.workflow.keep import reindex as reindex
+    from kaggle_kit.workflow.keep import submission_chain as submission_chain
     from kaggle_kit.workflow.predict import predict as predict
     from kaggle_kit.workflow.project import load_project as load_project
     from kaggle_kit.workflow.records import list_runs as list_runs
@@ -49,11 +56,13 @@ if TYPE_CHECKING:
 _PLACES = {
     "KaggleKitError": "errors:KaggleKitError",
     "Project": "config:Project",
+    "PruneRule": "archive:PruneRule",
     "Run": "workflow.train:Run",
     "Settings": "config:Settings",
     "catalogue": "workflow.catalogue:catalogue",
     "demo": "rehearsal.demo:demo",
     "fetch": "workflow.fetch:fetch",
+    "final": "workflow.final:final",
     "leaderboard": "workflow.history:history",
     "list_runs": "workflow.records:list_runs",
     "list_submissions": "workflow.records:list_submissions",
@@ -63,11 +72,16 @@ _PLACES = {
     "load_submission": "workflow.records:load_submission",
     "load_test": "embeddings:load_test",
     "make_ensemble": "workflow.ensemble:ensemble",
+    "plan_prune": "workflow.keep:plan_prune",
     "predict": "workflow.predict:predict",
+    "prune": "workflow.keep:prune",
     "public_board": "workflow.history:public_board",
+    "rebuild_submission": "workflow.keep:rebuild_submission",
     "rehearse": "rehearsal.rehearse:rehearse",
+    "reindex": "workflow.keep:reindex",
     "resume": "workflow.train:resume",
     "show_progress": "render.screen:show_progress",
+    "submission_chain": "workflow.keep:submission_chain",
     "submit": "workflow.submit:submit",
     "sync": "workflow.sync:sync",
     "train": "workflow.train:train",

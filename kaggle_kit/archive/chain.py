@@ -39,6 +39,10 @@ class ChainChecks:
     """A data file's name in the run's record -> where it is, None when it is not there."""
     folds_digest: Callable[[Path], str | None] = lambda folder: None
     """A run's folder -> the digest of the folds saved in it, None when they are not there."""
+    config_digest: Callable[[Mapping[str, Any]], str] = hash_of
+    """The settings in a run's record -> their digest, made as the run made it."""
+    hash_file: Callable[[Path], str] = sha256_of
+    """The hash of a file; one that remembers reads the training data once for all members of an ensemble."""
 
 
 def chain(
@@ -48,18 +52,21 @@ def chain(
 
     A broken or missing run is a link of its own that says so; nothing is raised for it.
     """
-    return [*_submission_links(submissions, record), *_member_links(record["members"], runs, checks, frozenset())]
+    return [
+        *_submission_links(submissions, record, checks),
+        *_member_links(record["members"], runs, checks, frozenset()),
+        *_data_links({"test": record.get("test")}, checks),
+    ]
 
 
-def _submission_links(submissions: SubmissionStore, record: Record) -> Iterator[Link]:
+def _submission_links(submissions: SubmissionStore, record: Record, checks: ChainChecks) -> Iterator[Link]:
     score = "not scored" if record["public_score"] is None else f"public {record['public_score']}"
     score += "" if record["private_score"] is None else f", private {record['private_score']}"
     yield Link("score", str(record["ref"] or "no reference"), f"{score}; {record['kaggle_status'] or record.state}")
     file = record["file"]
     if file.get("name"):
-        yield _file_link(
-            "file", file["name"], submissions.file_of(record), file.get("sha256"), file.get("format") or ""
-        )
+        facts = (submissions.file_of(record), file.get("sha256"), file.get("format") or "")
+        yield _file_link(checks, "file", file["name"], *facts)
     vectors = record["vectors"]
     if vectors:
         shape = f"{vectors.get('rows')} x {vectors.get('dimension')}"
@@ -107,32 +114,37 @@ def _run_words(run: Record) -> str:
 def _run_links(run: Record, runs: RunStore, checks: ChainChecks) -> Iterator[Link]:
     try:
         for path, expected in runs.checkpoints(run):
-            yield _file_link("checkpoint", path.name, path, expected)
+            yield _file_link(checks, "checkpoint", path.relative_to(run.folder).as_posix(), path, expected)
     except (KaggleKitError, KeyError, TypeError) as error:
         yield Link("checkpoint", run.id, f"the list of checkpoints is broken: {error}", status=CHANGED)
     if run["config"] and run["config_digest"]:
         # a digest made another way cannot be checked here, which is not the same as wrong
-        status = SAME if hash_of(run["config"]) == run["config_digest"] else UNKNOWN
+        status = SAME if checks.config_digest(run["config"]) == run["config_digest"] else UNKNOWN
         yield Link("config", run.id, expected=run["config_digest"], status=status)
     if run["folds"].get("digest"):
         found = checks.folds_digest(run.folder)
         detail = f"{run['folds'].get('count')} folds, seed {run['folds'].get('seed')}"
         yield Link("folds", run.id, detail, run["folds"]["digest"], _verdict(found, run["folds"]["digest"]))
-    yield from _data_links(run["data"], checks)
+    yield from _data_links({"train": _train_facts(run["data"])}, checks)
+
+
+def _train_facts(data: Mapping[str, Any]) -> Any:
+    """The training file as a run's record tells of it: as a table of its own, or flat."""
+    return data.get("train") or {"name": data.get("train_file"), "sha256": data.get("train_sha256")}
 
 
 def _data_links(data: Mapping[str, Any], checks: ChainChecks) -> Iterator[Link]:
-    for part in ("train", "test"):
-        facts = data.get(part)
+    for part, facts in data.items():
         if isinstance(facts, dict) and facts.get("sha256"):
-            name = str(facts.get("name") or facts.get("path") or part)
-            path = checks.find_data(name)
-            size = f"{facts['size']:,} bytes" if facts.get("size") is not None else ""
-            yield _file_link("data", name, path, facts["sha256"], size)
+            name = str(facts.get("name") or part)
+            size = f", {facts['size']:,} bytes" if facts.get("size") is not None else ""
+            yield _file_link(checks, "data", name, checks.find_data(name), facts["sha256"], f"{part}{size}")
 
 
-def _file_link(step: str, name: str, path: Path | None, expected: str | None, detail: str = "") -> Link:
-    found = sha256_of(path) if path is not None and path.is_file() else None
+def _file_link(
+    checks: ChainChecks, step: str, name: str, path: Path | None, expected: str | None, detail: str = ""
+) -> Link:
+    found = checks.hash_file(path) if path is not None and path.is_file() else None
     return Link(step, name, detail, expected, _verdict(found, expected), path)
 
 

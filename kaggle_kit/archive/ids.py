@@ -59,4 +59,4 @@ def resolve(wanted: str, ids: Sequence[str], kind: str, command: str) -> str:
             return found[0]
     near = difflib.get_close_matches(wanted, ids, n=3, cutoff=0.5) or [one for one in ids if wanted in one][:3]
     instead = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise MissingError(f"no {kind} {wanted!r}{instead}", f"{command} lists them")
+    raise MissingError(f"no {kind} {wanted!r}{instead}", f"{command} shows them")

@@ -182,7 +182,7 @@ class RecordStore:
         """
         with self.locked(record_id):
             if self._path(record_id).exists():
-                raise DuplicateError(f"there is a {self.kind} {record_id} already", f"{self.command} lists them")
+                raise DuplicateError(f"there is a {self.kind} {record_id} already", f"{self.command} shows them")
             head = {"schema": self.migrations.current, "id": record_id, "revision": 0}
             created = {"created": timestamp(self.clock())}
             return self._write(record_id, created | dict(record) | head)
@@ -256,7 +256,7 @@ class RecordStore:
         try:
             return self._record(record_id, read_json(path))
         except MissingError:
-            raise MissingError(f"no {self.kind} {record_id!r}", f"{self.command} lists them") from None
+            raise MissingError(f"no {self.kind} {record_id!r}", f"{self.command} shows them") from None
         except DataError as error:
             raise DataError(f"{path}: {error.message}", error.hint) from None
 

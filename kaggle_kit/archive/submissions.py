@@ -57,6 +57,7 @@ SUBMISSION_FIELDS = {
     "history": Field(list, "state, at (UTC), note", []),
     "provenance": Field(dict, "git, versions, argv, config and data hashes", {}),
     "upload": Field(dict, "what is needed to find out what became of an upload", {}),
+    "final": Field(dict, "chosen as a final submission: when, why, by whom"),
     "pruned": Field(list, "what was dropped to save space, and when", []),
 }
 

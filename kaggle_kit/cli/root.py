@@ -31,6 +31,7 @@ COMMANDS = (
     "ensemble",
     "runs",
     "submissions",
+    "final",
     "translators",
     "config",
     "demo",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,13 @@ class Session:
             self.screen.write(table.to_csv())
         else:
             self.screen.show(table.rows if self.json else table, view)
+
+    def ask(self, question: str) -> bool | None:
+        """Yes or no from the person at the terminal; None when there is none, or when another program reads stdout."""
+        if self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return None
+        self.screen.close()
+        return click.confirm(question, err=True)
 
     def override(self, key: str, value: Any, flag: str) -> None:
         """A setting was given as a flag."""

@@ -4,7 +4,7 @@ Flags win over ``KK_*`` variables, these over the ``--config`` file, ``kk.toml``
 """
 
 from kaggle_kit.config.load import load_project
-from kaggle_kit.config.model import Choice, ChoiceSchema, Project, Schemas, SettingRow, Settings
+from kaggle_kit.config.model import Choice, ChoiceSchema, Project, Schemas, SettingRow, Settings, digest_of
 from kaggle_kit.config.places import find_config, find_root, shipped_configs
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Schemas",
     "SettingRow",
     "Settings",
+    "digest_of",
     "find_config",
     "find_root",
     "load_project",

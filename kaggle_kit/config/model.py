@@ -113,7 +113,12 @@ class Settings:
 
     def digest(self) -> str:
         """SHA-256 of the settings that can change a prediction: all but folders, submitting and the service."""
-        return hash_of({name: table for name, table in self.to_dict().items() if name not in _WITHOUT_EFFECT})
+        return digest_of(self.to_dict())
+
+
+def digest_of(settings: Mapping[str, Any]) -> str:
+    """The digest of settings as a record keeps them (:meth:`Settings.to_dict`), whichever version wrote it."""
+    return hash_of({name: table for name, table in settings.items() if name not in _WITHOUT_EFFECT})
 
 
 SECTIONS: dict[str, type] = {part.name: type(part.default) for part in fields(Settings)}

@@ -227,6 +227,8 @@ def submission(record: Mapping[str, Any]) -> View:
             "private score": number(record.get("private_score"), 5),
             "cv": score(record.get("cv"), record.get("cv_error")),
             "difference": _difference(record),
+            "rank": _rank(record),
+            "final": (record.get("final") or {}).get("why"),
             "message": record.get("message"),
             "description": record.get("description"),
             "ref": record.get("ref"),
@@ -248,6 +250,94 @@ def submission(record: Mapping[str, Any]) -> View:
         wrap=True,
         empty="",
     )
+
+
+def submission_chain(result: Any) -> View:
+    """One submission with its chain, the hashes checked."""
+    yield from submission(result.record)
+    yield Text()
+    yield heading("Chain, and what of it is still the same on disk")
+    yield Grid(
+        (
+            Column("step", "Step"),
+            Column("name", "What", least=16),
+            Column("detail", "", least=12),
+            Column("expected", "sha256", lambda value: str(value or "")[:12], order=1),
+            Column("status", "Now", _verdict),
+        ),
+        [vars(link) for link in result.links],
+        style=lambda row: "bold red" if row["status"] == "changed" else "",
+    )
+
+
+def _verdict(status: Any) -> str:
+    return "" if status == "unknown" else clean(status)
+
+
+def final_choice(choice: Any) -> View:
+    """The two final submissions, why, and where they are selected."""
+    yield heading("Proposed as final" if choice.proposed else "Chosen as final")
+    for place, one in enumerate(choice.chosen, 1):
+        yield line(f"{place}. {one.ref}: {one.message or one.id}")
+        yield line(f"   {one.id}")
+        yield line(f"   {one.why}")
+    yield Text()
+    chosen = {one.id for one in choice.chosen}
+    yield Grid(
+        (
+            Column("id", "Submission"),
+            Column("message", "Message", least=10),
+            Column("public_score", "Public", lambda value: number(value, 5), right=True),
+            Column("cv", "CV", number, right=True),
+            Column("estimate", "Estimate", lambda value: number(value, 5), right=True),
+            Column("cosine", "Cosine", number, right=True, order=2),
+            Column("expected", "Pair", lambda value: number(value, 5), right=True, order=1),
+        ),
+        [vars(one) for one in choice.candidates],
+        style=lambda row: "bold" if row["id"] in chosen else "",
+    )
+    yield line("recorded;" if choice.recorded else "not recorded;", f"select them at {choice.link}")
+
+
+def rebuilt(result: Mapping[str, Any]) -> View:
+    """A submission's file that was written again."""
+    yield line(f"{result['path']}: {size(result['size'])}, the file that {result['id']} sent")
+    yield Text(clean(f"sha256 {result['sha256']}"), style="dim")
+
+
+def reindexed(result: Mapping[str, Any]) -> View:
+    """How many records the new index holds."""
+    yield line(f"{counted(result['submissions'], 'submission')} and {counted(result['runs'], 'run')} indexed")
+    yield from (line(f"left out: {one['path']}: {one['message']}") for one in result["broken"])
+
+
+def prune_plan(plan: Any) -> View:
+    """What pruning would remove."""
+    yield Grid(
+        (
+            Column("record_id", "Of"),
+            Column("what", "What"),
+            Column("file", "File", least=10),
+            Column("size", "Size", size, right=True),
+            Column("why", "Why it may go", least=12, order=1),
+        ),
+        [{**vars(item), "file": item.path.name} for item in plan.items],
+        empty="nothing to prune by this rule",
+    )
+    yield from (Text(clean(note), style="dim") for note in plan.notes)
+    if plan.items:
+        yield line(f"{counted(len(plan.items), 'file')}, {size(plan.size)}; records and scores stay")
+
+
+def pruned(removed: int) -> View:
+    """What pruning won back."""
+    yield line(f"removed {size(removed)}")
+
+
+def _rank(record: Mapping[str, Any]) -> str:
+    """The place on the leaderboard after the score."""
+    place = record.get("rank") or {}
+    return f"{place['rank']:,}" + (f" of {place['teams']:,}" if place.get("teams") else "") if place.get("rank") else ""
 
 
 def _difference(record: Mapping[str, Any]) -> str:

@@ -97,7 +97,7 @@ def test_ambiguous_and_unknown_names_are_told_apart(runs: RunStore) -> None:
         runs.load("20261123")
     with pytest.raises(MissingError, match=f"no run '{first[:-1]}x'; did you mean {first}") as caught:
         runs.load(first[:-1] + "x")
-    assert caught.value.hint == "kk runs lists them"
+    assert caught.value.hint == "kk runs list shows them"
     with pytest.raises(MissingError, match=f"no run 'resid'; did you mean {second}"):
         runs.load("resid")
 

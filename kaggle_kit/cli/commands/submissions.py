@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 import kaggle_kit
@@ -9,11 +11,14 @@ from kaggle_kit import render
 from kaggle_kit.cli.options import settings_options
 from kaggle_kit.cli.root import Family
 from kaggle_kit.cli.session import Session, pass_session
+from kaggle_kit.errors import UsageError
+
+PRUNABLE = ("files", "vectors", "checkpoints", "leftovers")
 
 
 @click.group(cls=Family, examples=("kk submissions list", "kk submissions show 20261123-1502"))
 def command() -> None:
-    """Look at the submissions in the archive."""
+    """Look at the submissions in the archive, and look after it."""
 
 
 @command.command("list", examples=("kk submissions list --top 10    the ten newest",))
@@ -36,5 +41,93 @@ def list_submissions(session: Session, top: int | None) -> None:
 @settings_options
 @pass_session
 def show_submission(session: Session, submission: str | None) -> None:
-    """Show one submission: its score and what it was made of."""
-    session.show(kaggle_kit.load_submission(session.project(), submission), render.submission)
+    """Show one submission: its score and what it was made of.
+
+    Follows the chain from the score to file, ensemble, checkpoints, folds and data, and hashes anew whatever of it is
+    still on disk: same, changed or gone.
+    """
+    session.show(kaggle_kit.submission_chain(session.project(), submission), render.submission_chain)
+
+
+@command.command(
+    "rebuild",
+    examples=(
+        "kk submissions rebuild 20261123-1502                where it was",
+        "kk submissions rebuild 20261123-1502 -o again.csv   elsewhere",
+    ),
+)
+@click.argument("submission", required=False)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; where it was when left out.")
+@settings_options
+@pass_session
+def rebuild(session: Session, submission: str | None, output: Path | None) -> None:
+    """Write a submission's file again from its vectors.
+
+    The very same bytes as the file that was sent, or nothing.
+    """
+    session.show(kaggle_kit.rebuild_submission(session.project(), submission, output), render.rebuilt)
+
+
+@command.command("reindex", examples=("kk submissions reindex",))
+@settings_options
+@pass_session
+def reindex(session: Session) -> None:
+    """Make the index anew from the records.
+
+    Records that cannot be read are named and left where they are.
+    """
+    session.show(kaggle_kit.reindex(session.project(), progress=session.progress), render.reindexed)
+
+
+@command.command(
+    "prune",
+    examples=(
+        "kk submissions prune --dry-run                                what would go, and how much",
+        "kk submissions prune --keep-newest 20 --keep-best 5 --yes     old files; they can be rebuilt",
+        "kk submissions prune --what checkpoints --older-than 30       checkpoints that no kept submission uses",
+    ),
+)
+@click.option("--what", type=click.Choice(PRUNABLE), multiple=True, default=("files", "leftovers"), show_default=True,
+              help="What may go; may be repeated.")  # fmt: skip
+@click.option("--keep-newest", type=click.IntRange(min=0), default=10, show_default=True, metavar="N",
+              help="Leave the newest N submissions and runs alone.")  # fmt: skip
+@click.option("--keep-best", type=click.IntRange(min=0), default=5, show_default=True, metavar="N",
+              help="Leave the best N by public score, and runs by CV, alone.")  # fmt: skip
+@click.option("--older-than", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="DAYS",
+              help="Only what is at least that old.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show what would go, and remove nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@settings_options
+@pass_session
+def prune(
+    session: Session,
+    what: tuple[str, ...],
+    keep_newest: int,
+    keep_best: int,
+    older_than: float,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Drop files, vectors or checkpoints of old work, keep every score.
+
+    Shows what would go and how much that is, then asks. Records and scores always stay.
+    """
+    project = session.project()
+    rule = kaggle_kit.PruneRule(what, keep_newest, keep_best, older_than)
+    plan = kaggle_kit.plan_prune(project, rule)
+    if not session.json:
+        session.show(plan, render.prune_plan)
+    removed = kaggle_kit.prune(project, plan) if plan.items and not dry_run and _wanted(session, yes=yes) else 0
+    if session.json:
+        session.show({"items": plan.items, "notes": plan.notes, "size": plan.size, "removed": removed}, render.pruned)
+    elif removed:
+        session.show(removed, render.pruned)
+
+
+def _wanted(session: Session, *, yes: bool) -> bool:
+    if yes:
+        return True
+    answer = session.ask("Remove them?")
+    if answer is None:
+        raise UsageError("nothing was removed: there is no terminal to ask on", "--yes removes without asking")
+    return answer
