@@ -23,7 +23,7 @@ import requests
 
 from kaggle_kit.errors import DataError, DiskFullError, storage_errors
 from kaggle_kit.files import write_json
-from kaggle_kit.progress import SILENCE, Progress, Task
+from kaggle_kit.progress import SILENCE, Progress, Task, size
 from kaggle_kit.settings import ServiceSettings
 
 from .failures import GaveUp, Refusal, Trouble, hidden_refusal, is_page, trouble_of
@@ -123,6 +123,12 @@ def _md5(headers: Mapping[str, str]) -> str:
     except (binascii.Error, ValueError):
         return ""
     return digest.hex() if len(digest) == 16 else ""
+
+
+def bytes_there(target: Path) -> int:
+    """Bytes that an interrupted download of ``target`` left."""
+    part = target.with_name(target.name + ".part")
+    return part.stat().st_size if part.is_file() else 0
 
 
 class Part:
@@ -324,7 +330,7 @@ class Download:
             self._start_over(problem)
         done = self._finish()
         if self._task:
-            self._task.finish(f"{self._name}: {done.size} bytes")
+            self._task.finish(f"{self._name}: {size(done.size)}")
         return done
 
     def _finish(self) -> Downloaded:
@@ -332,9 +338,9 @@ class Download:
         part = self._part
         member = single_member(part.path, part.target.name)
         if member is None:
-            size, sha256 = part.offset, part.sha256
+            length, sha256 = part.offset, part.sha256
             part.finish()
-            return Downloaded(part.target, size, sha256, self._received)
+            return Downloaded(part.target, length, sha256, self._received)
         try:
             [file] = unpack(part.path, part.target.parent, wanted=member.__eq__, place=lambda name: part.target.name)
         except DataError as error:
@@ -380,18 +386,19 @@ class Download:
         part.restart(version)
         self._watch(version.size)
 
-    def _watch(self, size: int | None) -> None:
-        self._check_space(size if size is not None else self._expected_size)
+    def _watch(self, total: int | None) -> None:
+        self._check_space(total if total is not None else self._expected_size)
         if self._task is None:
-            self._task = self._progress.start(self._name, size or self._expected_size, "B")
+            there = float(self._part.offset)
+            self._task = self._progress.start(self._name, total or self._expected_size, "B", done=there)
 
-    def _check_space(self, size: int | None) -> None:
+    def _check_space(self, total: int | None) -> None:
         with storage_errors(self._part.path, "writing"):
             free = shutil.disk_usage(self._part.path.parent).free
-        missing = (size or 0) - self._part.offset
+        missing = (total or 0) - self._part.offset
         if missing > free:
             raise DiskFullError(
-                f"{self._name} needs {_megabytes(missing)} more, {_megabytes(free)} are free in {self._part.path.parent}",
+                f"{self._name} needs {size(missing)} more, {size(free)} are free in {self._part.path.parent}",
                 "free some space or choose another folder (paths.data), then run the same command again",
             )
 
@@ -429,7 +436,3 @@ class Download:
         if suffix not in (".json", ".jsonl", ".ipynb", ".geojson") and (refusal := hidden_refusal(response, block)):
             self._part.forget()
             raise refusal
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"

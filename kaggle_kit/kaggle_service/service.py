@@ -160,11 +160,20 @@ class KaggleService:
         rows = self._pages("ListDataFiles", "ApiListDataFilesRequest", "files", call, competition_name=slug)
         return [file for row in rows if (file := file_of(row)).name]
 
-    def download(self, slug: str, name: str, target: Path, *, expected_size: int | None = None) -> Downloaded:
+    def download(
+        self,
+        slug: str,
+        name: str,
+        target: Path,
+        *,
+        expected_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> Downloaded:
         """Download one file to ``target``, continuing an earlier part; a zip that the service made around it is unpacked.
 
         Args:
             expected_size: bytes according to the list of files.
+            progress: is told of this download, instead of the service's own.
 
         Raises:
             CredentialsError: credentials refused, or rules not accepted.
@@ -174,7 +183,9 @@ class KaggleService:
         """
         request = self._request("ApiDownloadDataFileRequest", competition_name=slug, file_name=name)
         call = Call(f"downloading {name}", slug=slug, missing=f"no file {name!r} in {slug!r}")
-        return self._download("DownloadDataFile", request, target, call, name=name, expected_size=expected_size)
+        return self._download(
+            "DownloadDataFile", request, target, call, name=name, expected_size=expected_size, progress=progress
+        )
 
     def download_all(self, slug: str, target_zip: Path, *, expected_size: int | None = None) -> Downloaded:
         """Download all files as one zip to ``target_zip``; raises as :meth:`download`."""
@@ -185,7 +196,15 @@ class KaggleService:
         )
 
     def _download(
-        self, method: str, request: Any, target: Path, call: Call, *, name: str, expected_size: int | None
+        self,
+        method: str,
+        request: Any,
+        target: Path,
+        call: Call,
+        *,
+        name: str,
+        expected_size: int | None,
+        progress: Progress | None = None,
     ) -> Downloaded:
         download = Download(
             lambda headers: self._connection.open_link(method, request, headers),
@@ -193,7 +212,7 @@ class KaggleService:
             name=name,
             identity={"competition": call.slug, "name": name, "server": self.endpoint or "kaggle"},
             settings=self._settings,
-            progress=self._progress,
+            progress=progress or self._progress,
             expected_size=expected_size,
             who=self.name,
         )

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from kaggle_kit.errors import DataError, DiskFullError, storage_errors
 from kaggle_kit.files import atomic_writer
-from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.progress import SILENCE, Progress, size
 
 BLOCK = 1 << 20
 
@@ -161,20 +161,20 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def _extract(archive: Path, file: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, path: Path) -> Unpacked:
-    digest, size = hashlib.sha256(), 0
+    digest, length = hashlib.sha256(), 0
     try:
         with file.open(info) as source, atomic_writer(path) as target:
             while block := source.read(BLOCK):
-                size += len(block)
-                if size > info.file_size:
+                length += len(block)
+                if length > info.file_size:
                     raise _refused(archive, f"the member {name!r} is longer than it declares")
                 digest.update(block)
                 target.write(block)
-            if size != info.file_size:
-                raise _refused(archive, f"the member {name!r} has {size} bytes instead of {info.file_size}")
+            if length != info.file_size:
+                raise _refused(archive, f"the member {name!r} has {length} bytes instead of {info.file_size}")
     except _BROKEN as error:
         raise _broken(archive, f"the member {name!r}: {error}") from None
-    return Unpacked(name, path, size, digest.hexdigest())
+    return Unpacked(name, path, length, digest.hexdigest())
 
 
 @contextmanager
@@ -193,7 +193,7 @@ def _check_space(archive: Path, folder: Path, needed: int) -> None:
         free = shutil.disk_usage(folder).free
     if needed > free:
         raise DiskFullError(
-            f"unpacking {archive.name} needs {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free in {folder}",
+            f"unpacking {archive.name} needs {size(needed)}, {size(free)} are free in {folder}",
             "free some space, then run the same command again",
         )
 

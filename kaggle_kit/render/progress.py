@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import weakref
 from collections.abc import Callable, Mapping
 
 from rich.console import Console
@@ -38,15 +39,23 @@ def in_notebook() -> bool:
 class Measure:
     """How far a piece of work is, how fast it goes and how long it still takes."""
 
-    def __init__(self, what: str, total: float | None, unit: str, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        what: str,
+        total: float | None,
+        unit: str,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        done: float = 0.0,
+    ) -> None:
         self.what = clean(what)
         self.total = total
         self.unit = unit
         self.now = now
         self.begun = now()
-        self.done = 0.0
+        self.done = done
         self.figures: Mapping[str, object] = {}
-        self._marks = [(self.begun, 0.0)]
+        self._marks = [(self.begun, done)]
 
     def update(self, done: float, figures: Mapping[str, object]) -> None:
         """``done`` units are finished in all."""
@@ -78,7 +87,7 @@ class Measure:
 
     def speed(self) -> str:
         """``3.1 epochs/s``, ``41 MB/s``; empty when unknown."""
-        if not self.rate:
+        if not self.rate or self.unit == "s":  # a wait goes at one second a second
             return ""
         if self.unit == "B":
             return f"{size(self.rate)}/s"
@@ -111,6 +120,28 @@ def _named(name: str, value: str) -> str:
     return f"{value} {unit}/s" if rate else f"{name.replace('_', ' ')} {value}"
 
 
+class _Open:
+    """The pieces of work that are being watched, in the order in which they began."""
+
+    def __init__(self) -> None:
+        self._tasks: list[weakref.ref[_LineTask | _OneLineTask]] = []  # one that an error cut short is not held
+
+    def __bool__(self) -> bool:
+        return any(task() for task in self._tasks)
+
+    def add(self, task: _LineTask | _OneLineTask) -> None:
+        """A piece of work began."""
+        self._tasks.append(weakref.ref(task))
+
+    def end(self, task: _LineTask | _OneLineTask) -> None:
+        """A piece of work is no longer open."""
+        self._tasks = [one for one in self._tasks if one() is not task]
+
+    def line(self) -> str:
+        """One line for all that is open, the newest first: a file, then the download that it belongs to."""
+        return "; ".join(task.measure.line() for one in reversed(self._tasks) if (task := one()) is not None)
+
+
 class Lines:
     """One line for each finished piece of work, each epoch, and every ``interval_s`` seconds in between."""
 
@@ -120,10 +151,22 @@ class Lines:
         self.console = console
         self.interval_s = interval_s
         self.now = now
+        self.open = _Open()
+        self._last = 0.0
 
-    def start(self, what: str, total: float | None = None, unit: str = "") -> Task:
+    def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
         """Begin to watch ``what``."""
-        return _LineTask(self, Measure(what, total, unit, self.now))
+        task = _LineTask(self, Measure(what, total, unit, self.now, done=done))
+        if not self.open:
+            self._last = self.now()
+        self.open.add(task)
+        return task
+
+    def tick(self) -> None:
+        """Say where all that is open is, if it is time to."""
+        if self.now() - self._last >= self.interval_s:
+            self._last = self.now()
+            self.say(self.open.line())
 
     def note(self, text: str) -> None:
         """One line for people."""
@@ -141,18 +184,19 @@ class _LineTask:
     def __init__(self, screen: Lines, measure: Measure) -> None:
         self.screen = screen
         self.measure = measure
-        self.last = measure.begun
 
     def update(self, done: float, **figures: object) -> None:
         """Say where the work is, if it is time to."""
         epoch = self.measure.unit.startswith("epoch") and int(done) > int(self.measure.done)
         self.measure.update(done, figures)
-        if epoch or self.measure.now() - self.last >= self.screen.interval_s:
-            self.last = self.measure.now()
+        if epoch:
             self.screen.say(self.measure.line())
+        else:
+            self.screen.tick()
 
     def finish(self, summary: str = "") -> None:
         """Say how it ended; work without a summary is mentioned when it took long enough to have been noticed."""
+        self.screen.open.end(self)
         took = self.measure.now() - self.measure.begun
         if summary:
             self.screen.say(clean(summary))
@@ -168,10 +212,20 @@ class OneLine:
         self.interval_s = interval_s
         self.now = now
         self.width = 0
+        self.open = _Open()
+        self._last = now() - interval_s
 
-    def start(self, what: str, total: float | None = None, unit: str = "") -> Task:
+    def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
         """Begin to watch ``what``."""
-        return _OneLineTask(self, Measure(what, total, unit, self.now))
+        task = _OneLineTask(self, Measure(what, total, unit, self.now, done=done))
+        self.open.add(task)
+        return task
+
+    def tick(self) -> None:
+        """Write the line anew, not more often than an eye can follow."""
+        if self.now() - self._last >= self.interval_s:
+            self._last = self.now()
+            self.write_over(self.open.line())
 
     def note(self, text: str) -> None:
         """A line that stays."""
@@ -193,17 +247,15 @@ class _OneLineTask:
     def __init__(self, screen: OneLine, measure: Measure) -> None:
         self.screen = screen
         self.measure = measure
-        self.last = measure.begun - screen.interval_s
 
     def update(self, done: float, **figures: object) -> None:
-        """Write the line anew, not more often than an eye can follow."""
+        """Show where the work is."""
         self.measure.update(done, figures)
-        if self.measure.now() - self.last >= self.screen.interval_s:
-            self.last = self.measure.now()
-            self.screen.write_over(self.measure.line())
+        self.screen.tick()
 
     def finish(self, summary: str = "") -> None:
         """Leave the summary, or nothing."""
+        self.screen.open.end(self)
         self.screen.write_over(clean(summary), stay=bool(summary))
 
 
@@ -216,7 +268,7 @@ class Bars:
         self._live: Progress | None = None
         self._open: set[TaskID] = set()
 
-    def start(self, what: str, total: float | None = None, unit: str = "") -> Task:
+    def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
         """Begin to watch ``what``."""
         if self._live is None:
             self._live = Progress(
@@ -228,7 +280,7 @@ class Bars:
                 refresh_per_second=8,
             )
             self._live.start()
-        measure = Measure(what, total, unit, self.now)
+        measure = Measure(what, total, unit, self.now, done=done)
         task = self._live.add_task(measure.what, total=total, measure=measure)
         self._open.add(task)
         return _BarHandle(self, task, measure)

@@ -7,9 +7,10 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 
+from kaggle_kit.progress import size as size
+
 # controls, formats (bidirectional overrides, zero width), surrogates, line and paragraph separators
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def clean(text: object) -> str:
@@ -52,15 +53,6 @@ def figure(value: Any, digits: int = 4) -> str:
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.{digits}g}"
-
-
-def size(count: float) -> str:
-    """A number of bytes in decimal units."""
-    power = 0
-    while abs(count) >= 999.5 and power < len(_UNITS) - 1:
-        count /= 1000
-        power += 1
-    return f"{count:.0f} {_UNITS[power]}" if not power or count >= 99.5 else f"{count:.1f} {_UNITS[power]}"
 
 
 def duration(seconds: float | None) -> str:

@@ -18,8 +18,9 @@ from kaggle_kit.embeddings import find_file, in_notebook, notebook_folder
 from kaggle_kit.errors import DataError, MissingError, UsageError, storage_errors
 from kaggle_kit.files import atomic_writer, sha256_of
 from kaggle_kit.kaggle_service import KaggleService, RemoteFile, unpack
+from kaggle_kit.kaggle_service.download import bytes_there
 from kaggle_kit.kaggle_service.unpack import inside, member_names, safe_path
-from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.progress import SILENCE, Progress, Task
 from kaggle_kit.workflow.manifest import Entry, Manifest
 
 BLOCK = 1 << 20
@@ -244,13 +245,16 @@ class _Fetch:
         return self._result()
 
     def _download_each(self, service: KaggleService, missing: list[tuple[str, RemoteFile]]) -> None:
-        done, total = 0, sum(remote.size or 0 for _, remote in missing)
-        overall = self._progress.start(f"{len(missing)} files of {self.slug}", total, "B")
+        places = {name: inside(self.folder, safe_path(name, "the competition's file")) for name, _ in missing}
+        watch = self._progress
+        if len(missing) > 1:
+            total = sum(remote.size or 0 for _, remote in missing)
+            there = sum(bytes_there(place) for place in places.values())
+            watch = InAll(self._progress, f"{len(missing)} files of {self.slug}", total, there)
         for name, remote in missing:
-            self._download(service, name, remote)
-            done += remote.size or 0
-            overall.update(done)
-        overall.finish()
+            self._download(service, name, remote, places[name], watch)
+        if isinstance(watch, InAll):
+            watch.finish()
 
     def _needed(self, listed: list[RemoteFile]) -> Iterator[tuple[str, RemoteFile]]:
         """The files that training and submitting need, and the captions if there are any."""
@@ -279,9 +283,10 @@ class _Fetch:
         local = name if name in self._described() else found if whole else found.removesuffix(".zip")
         return local, next(file for file in listed if file.name == found)
 
-    def _download(self, service: KaggleService, name: str, remote: RemoteFile) -> None:
-        target = inside(self.folder, safe_path(name, "the competition's file"))
-        got = service.download(self.slug, remote.name, target, expected_size=remote.size)
+    def _download(
+        self, service: KaggleService, name: str, remote: RemoteFile, target: Path, progress: Progress
+    ) -> None:
+        got = service.download(self.slug, remote.name, target, expected_size=remote.size, progress=progress)
         self._keep(name, got.path, got.sha256, service.name, "downloaded", got.bytes_received)
 
     def download_everything(self, *, keep_zip: bool) -> FetchResult:
@@ -433,6 +438,52 @@ class _Fetch:
             yield
         finally:
             self._lock.release()
+
+
+class InAll:
+    """A ``Progress`` that shows each download, and above them all of them together.
+
+    Args:
+        progress: where to show them.
+        what: what all of them are.
+        total: bytes of all.
+        there: bytes of them that earlier calls left.
+    """
+
+    def __init__(self, progress: Progress, what: str, total: float, there: float) -> None:
+        self._progress = progress
+        self._task = progress.start(what, total, "B", done=there)
+        self._done = there
+
+    def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
+        """Begin to watch one download."""
+        return _Part(self, self._progress.start(what, total, unit, done=done), done)
+
+    def note(self, text: str) -> None:
+        """One line for people."""
+        self._progress.note(text)
+
+    def add(self, count: float) -> None:
+        """``count`` more bytes are there."""
+        self._done += count
+        self._task.update(self._done)
+
+    def finish(self) -> None:
+        """All are there."""
+        self._task.finish()
+
+
+class _Part:
+    def __init__(self, whole: InAll, task: Task, done: float) -> None:
+        self._whole, self._task, self._done = whole, task, done
+
+    def update(self, done: float, **figures: object) -> None:
+        self._task.update(done, **figures)
+        self._whole.add(done - self._done)
+        self._done = done
+
+    def finish(self, summary: str = "") -> None:
+        self._task.finish(summary)
 
 
 def closest(name: str, names: Iterable[str], *, agreement: int = 1) -> str | None:

@@ -24,6 +24,7 @@ from kaggle_kit.errors import (
     ServiceError,
     UsageError,
 )
+from kaggle_kit.progress import Silence
 from kaggle_kit.workflow.fetch import closest, fetch
 
 TRAIN, TEST, CAPTIONS = "train/train/train.npz", "test/test/test.clean.npz", "test/test/captions.txt"
@@ -95,6 +96,45 @@ def test_missing_captions_are_a_note(project, server, hosted):
     result = fetch(project)
     assert set(states(result)) == {TRAIN, TEST}
     assert result.notes == [f"the competition has no {CAPTIONS}; nothing needs it"]
+
+
+class Bytes(Silence):
+    """Keeps, for each task, its total, what was there at the start, the last count and the summary."""
+
+    def __init__(self):
+        self.tasks = {}
+
+    def start(self, what, total=None, unit="", *, done=0.0):
+        kept = self.tasks[what] = {"total": total, "done": done, "last": done, "summary": None}
+
+        class Task:
+            def update(self, done, **figures):
+                assert done >= kept["last"]
+                kept["last"] = done
+
+            def finish(self, summary=""):
+                kept["summary"] = summary
+
+        return Task()
+
+
+def test_progress_tells_each_file_and_all_of_them_with_sizes_for_people(project, server, hosted):
+    seen = Bytes()
+    fetch(project, progress=seen)
+    total = sum((hosted.files / name).stat().st_size for name in (TRAIN, TEST, CAPTIONS))
+    assert seen.tasks["3 files of demo-competition"] == {"total": total, "done": 0, "last": total, "summary": ""}
+    assert seen.tasks[TRAIN] == {"total": 400_004, "done": 0, "last": 400_004, "summary": f"{TRAIN}: 400 kB"}
+
+
+def test_progress_of_a_continued_download_begins_where_it_stopped(project, server):
+    server.fault("/storage/files/" + TRAIN, drop_after(150_000))
+    server.fault("/storage/files/" + TRAIN, drop, times=3)
+    with pytest.raises(ServiceError, match="dropped"):
+        fetch(project)
+    seen = Bytes()
+    fetch(project, progress=seen)
+    assert list(seen.tasks) == [TRAIN], "one file needs no line for all of them"
+    assert seen.tasks[TRAIN] == {"total": 400_004, "done": 150_000, "last": 400_004, "summary": f"{TRAIN}: 400 kB"}
 
 
 def test_listed_files_are_downloaded_with_their_folders(project, server):

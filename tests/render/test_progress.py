@@ -76,6 +76,34 @@ def test_lines_tell_other_work_every_interval_only(clock):
     assert written(lines)[0].startswith("train.npz: 10 B of 100 B")
 
 
+def test_one_line_tells_a_file_and_the_download_that_it_belongs_to(clock):
+    lines = Lines(console(), interval_s=10, now=clock)
+    whole = lines.start("3 files", 400_000_000, "B", done=100_000_000)
+    part = lines.start("train.npz", 300_000_000, "B", done=100_000_000)
+    for second in range(1, 11):
+        clock.time += 1
+        part.update(100_000_000 + second * 10_000_000)
+        whole.update(100_000_000 + second * 10_000_000)
+    part.finish("train.npz: 300 MB")
+    for second in range(11, 21):
+        clock.time += 1
+        whole.update(100_000_000 + second * 10_000_000)
+    assert written(lines) == [
+        "train.npz: 200 MB of 300 MB, 0:10 left, 10.0 MB/s; 3 files: 190 MB of 400 MB, 0:21 left, 10.0 MB/s",
+        "train.npz: 300 MB",
+        "3 files: 300 MB of 400 MB, 0:10 left, 10.0 MB/s",
+    ]
+
+
+def test_work_that_an_error_cut_short_is_forgotten(clock):
+    lines = Lines(console(), interval_s=10, now=clock)
+    lines.start("cut short", 10)
+    other = lines.start("other", 10)
+    clock.time += 10
+    other.update(5)
+    assert written(lines) == ["other: 5 of 10, 0:10 left, 0.5/s"]
+
+
 def test_short_work_without_a_summary_leaves_no_line(clock):
     lines = Lines(console(), now=clock)
     lines.start("quick", 1).finish()
@@ -107,6 +135,18 @@ def test_one_line_is_written_over_in_a_notebook(clock):
     assert text.count("\n") == 1
     assert text.split("\r")[1].startswith("fold 1: 1 of 3 epochs, loss 2")
     assert text.split("\r")[-1].rstrip(" \n") == "fold 1 done"
+
+
+def test_one_line_shows_all_that_is_open_in_a_notebook(clock):
+    shown = OneLine(console(), now=clock)
+    whole, part = shown.start("3 files", 400, "B"), shown.start("train.npz", 300, "B")
+    part.update(100)
+    whole.update(100)
+    clock.time += 1
+    part.update(200)
+    whole.update(200)
+    assert shown.file.getvalue().split("\r")[-1].startswith("train.npz: 200 B of 300 B")
+    assert "; 3 files: 100 B of 400 B" in shown.file.getvalue().split("\r")[-1]
 
 
 def test_one_line_updates_no_faster_than_an_eye_follows(clock):
