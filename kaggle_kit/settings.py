@@ -91,6 +91,9 @@ class DataSettings(Section):
         "out-of-fold prediction to its image",
         one_of("centroid", "predictions"),
     )
+    noise_run: str | None = setting(
+        None, 'finished run whose out-of-fold predictions are meant by noise_by = "predictions", or the beginning of its id'
+    )
     drop_captions: str | None = setting(
         None, "file of caption rows (counted from 0, one a line, or .npy) that are not trained on"
     )
@@ -192,6 +195,7 @@ class SubmitSettings(Section):
     digits: int | None = setting(
         None, "significant digits written; none: the shortest that are exact in float32", between(2, 9)
     )
+    zip: bool = setting(False, "whether the file is sent as a zip")
 
 
 @dataclass(frozen=True)

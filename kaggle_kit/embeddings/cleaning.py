@@ -19,6 +19,7 @@ from kaggle_kit.embeddings.neighbours import BLOCK_ROWS, find_near_copies, unit_
 from kaggle_kit.embeddings.npz import NPY_MAGIC
 from kaggle_kit.embeddings.pairs import Pairs, TestCaptions
 from kaggle_kit.errors import DataError, MissingError, UsageError
+from kaggle_kit.files import sha256_of
 from kaggle_kit.settings import DataSettings
 
 Loader = Callable[[Path, TrainKeys], Pairs]
@@ -78,10 +79,12 @@ def _left_out(
     """For each step that leaves captions out of training, their rows and what the record says of it."""
     if settings.drop_captions is not None:
         path = root / settings.drop_captions
-        yield read_caption_rows(path, len(pairs)), {"step": "drop_captions", "file": path.name}
+        rows = read_caption_rows(path, len(pairs))
+        yield rows, {"step": "drop_captions", "file": path.name, "sha256": sha256_of(path)}
     if settings.drop_noisiest:
         rows = noisiest(_noise(pairs, settings, predictions), settings.drop_noisiest)
-        yield rows, {"step": "drop_noisiest", "by": settings.noise_by, "share": settings.drop_noisiest}
+        step = {"step": "drop_noisiest", "by": settings.noise_by, "share": settings.drop_noisiest}
+        yield rows, step | ({"run": settings.noise_run} if settings.noise_by == "predictions" else {})
     if settings.drop_near_test is not None:
         if test is None:
             raise UsageError("data.drop_near_test needs the test captions", "fetch the test file, or unset the setting")
@@ -102,7 +105,7 @@ def _noise(pairs: Pairs, settings: DataSettings, predictions: np.ndarray | None)
     if predictions is None:
         raise UsageError(
             'data.noise_by = "predictions" needs out-of-fold predictions',
-            'name a run whose predictions are to be used, or set data.noise_by = "centroid"',
+            'set data.noise_run to a finished run (kk runs list), or data.noise_by = "centroid"',
         )
     return prediction_noise(pairs, predictions)
 

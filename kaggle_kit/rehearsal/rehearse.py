@@ -9,12 +9,12 @@ import numpy as np
 
 from kaggle_kit.competition import Competition
 from kaggle_kit.config import Project
-from kaggle_kit.embeddings import Pairs, hide_images, load_pairs, write_test_npz, write_train_npz
+from kaggle_kit.embeddings import Pairs, hide_images, write_test_npz, write_train_npz
 from kaggle_kit.errors import UsageError
 from kaggle_kit.files import atomic_writer, hash_of
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.rehearsal.stage import HOSTED, Rehearsal, stage
-from kaggle_kit.workflow.data import find_train
+from kaggle_kit.workflow.data import competition_pairs
 from kaggle_kit.workflow.train import train
 
 FOLDER = "rehearsals"
@@ -39,7 +39,12 @@ def rehearse(project: Project, *, hide: int | None = None, seed: int = 0, progre
     competition, data = project.settings.competition, project.settings.data
     if data.drop_captions is not None:
         raise UsageError("data.drop_captions counts rows of the whole training file", "leave it out of a rehearsal")
-    pairs = load_pairs(find_train(project), competition.train_keys, cache_gb=data.cache_gb, progress=progress)
+    if data.drop_noisiest and data.noise_by == "predictions":
+        raise UsageError(
+            'data.noise_by = "predictions" means a run that has seen the images to hide',
+            'set data.noise_by = "centroid" for a rehearsal',
+        )
+    pairs = competition_pairs(project, progress=progress)
     count = _how_many(pairs, hide, competition.gallery_size)
     played = replace(
         competition,
@@ -50,7 +55,8 @@ def rehearse(project: Project, *, hide: int | None = None, seed: int = 0, progre
     )
     key = hash_of([pairs.file.sha256, count, seed])[:8]
     folder = project.root / FOLDER / f"{competition.slug}-{count}-hidden-{seed}-{key}"
-    settings = replace(project.settings, competition=played)
+    extra = None if data.extra is None else str(project.root / data.extra)  # the rehearsal has a root of its own
+    settings = replace(project.settings, competition=played, data=replace(data, extra=extra))
     ids, answers = _hosted_files(folder, pairs, count, seed, played, progress)
     with stage(folder, settings, ids, answers, submissions_a_day=SUBMISSIONS_A_DAY, progress=progress) as play:
         play.fetch()

@@ -13,6 +13,7 @@ from kaggle_kit.embeddings import Pairs, TestCaptions, apply_data_settings, fold
 from kaggle_kit.embeddings.cleaning import add_pairs, centroid_noise, noisiest, prediction_noise, read_caption_rows
 from kaggle_kit.embeddings.neighbours import find_near_copies, nearest_cosines
 from kaggle_kit.errors import ConfigError, DataError, MissingError, UsageError
+from kaggle_kit.files import sha256_of
 from kaggle_kit.settings import DataSettings
 
 
@@ -87,15 +88,17 @@ def test_out_of_fold_predictions_can_say_what_is_noisy(pairs: Pairs) -> None:
         pairs, DataSettings(drop_noisiest=0.005, noise_by="predictions"), predictions=predictions
     )
     assert np.flatnonzero(~cleaned.is_trained).tolist() == [3]
-    with pytest.raises(UsageError, match=r'noise_by = "predictions" needs out-of-fold predictions'):
+    with pytest.raises(UsageError, match=r'noise_by = "predictions" needs out-of-fold predictions') as caught:
         apply_data_settings(pairs, DataSettings(drop_noisiest=0.005, noise_by="predictions"))
+    assert "data.noise_run" in caught.value.hint
 
 
 def test_a_list_of_captions_is_not_trained_on(pairs: Pairs, tmp_path: Path) -> None:
     (tmp_path / "noisy.txt").write_text("# looked at by hand\n5\n\n9  # a joke\n5\n")
     cleaned, report = apply_data_settings(pairs, DataSettings(drop_captions="noisy.txt"), root=tmp_path)
     assert np.flatnonzero(~cleaned.is_trained).tolist() == [5, 9]
-    assert report["steps"] == [{"step": "drop_captions", "file": "noisy.txt", "captions": 2}]
+    sha256 = sha256_of(tmp_path / "noisy.txt")
+    assert report["steps"] == [{"step": "drop_captions", "file": "noisy.txt", "sha256": sha256, "captions": 2}]
     np.save(tmp_path / "rows.npy", np.array([9, 5]))
     assert read_caption_rows(tmp_path / "rows.npy", 200).tolist() == [5, 9]
 
