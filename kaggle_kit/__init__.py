@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.keep import rebuild_submission as rebuild_submission
     from kaggle_kit.workflow.keep import reindex as reindex
     from kaggle_kit.workflow.keep import submission_chain as submission_chain
+    from kaggle_kit.workflow.notebook import submit_notebook as submit_notebook
     from kaggle_kit.workflow.predict import predict as predict
     from kaggle_kit.workflow.project import load_project as load_project
     from kaggle_kit.workflow.records import list_runs as list_runs
@@ -83,6 +84,7 @@ _PLACES = {
     "show_progress": "render.screen:show_progress",
     "submission_chain": "workflow.keep:submission_chain",
     "submit": "workflow.submit:submit",
+    "submit_notebook": "workflow.notebook:submit_notebook",
     "sync": "workflow.sync:sync",
     "train": "workflow.train:train",
     "validate": "workflow.validate:validate",

@@ -53,10 +53,13 @@ SUBMISSION_FIELDS = {
     "kaggle_status": Field(str, "Kaggle's own status"),
     "public_score": Field(Number, "as Kaggle scored it"),
     "private_score": Field(Number, "known after the deadline"),
+    "rank": Field(dict, "on the public leaderboard when the score came: rank, teams"),
     "error_description": Field(str, "Kaggle's reason when it failed"),
     "history": Field(list, "state, at (UTC), note", []),
     "provenance": Field(dict, "git, versions, argv, config and data hashes", {}),
     "upload": Field(dict, "what is needed to find out what became of an upload", {}),
+    "kernel": Field(dict, "of a notebook's output: owner/slug, version, file"),
+    "digits_loss": Field(dict, "what fewer digits cost, measured out of fold"),
     "final": Field(dict, "chosen as a final submission: when, why, by whom"),
     "pruned": Field(list, "what was dropped to save space, and when", []),
 }

@@ -65,9 +65,14 @@ class Session:
         else:
             self.screen.show(table.rows if self.json else table, view)
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person at a terminal can be asked something."""
+        return not self.json and sys.stdin.isatty() and sys.stderr.isatty()
+
     def ask(self, question: str) -> bool | None:
-        """Yes or no from the person at the terminal; None when there is none, or when another program reads stdout."""
-        if self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        """Yes or no from the person at the terminal; None when nobody can be asked."""
+        if not self.can_ask:
             return None
         self.screen.close()
         return click.confirm(question, err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +42,7 @@ class HostedCompetition:
         rivals: other teams.
         submissions_disabled: nothing can be submitted.
         code_only: only notebooks can be submitted.
+        notebooks: what versions of notebooks wrote: ``owner/slug/version`` to a folder.
 
     Raises:
         UsageError: the arrays do not fit together.
@@ -61,6 +63,7 @@ class HostedCompetition:
     rivals: tuple[Rival, ...] = ()
     submissions_disabled: bool = False
     code_only: bool = False
+    notebooks: Mapping[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.ids.ndim != 1 or self.answers.ndim != 2 or len(self.ids) != len(self.answers):

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import shutil
 import threading
 import time
 import zipfile
@@ -155,6 +156,7 @@ class RehearsalServer:
             self.download_data_files,
             self.start_submission_upload,
             self.create_submission,
+            self.create_code_submission,
             self.get_submission_limits,
             self.get_submission,
             self.list_submissions,
@@ -171,7 +173,12 @@ class RehearsalServer:
             return False
         if act in (self.download_data_file, self.download_data_files):
             message = "You must accept this competition's rules before you'll be able to download files."
-        elif act in (self.start_submission_upload, self.create_submission, self.list_submissions):
+        elif act in (
+            self.start_submission_upload,
+            self.create_submission,
+            self.create_code_submission,
+            self.list_submissions,
+        ):
             message = "Permission 'competitions.participate' was denied"
         else:
             return False
@@ -344,25 +351,47 @@ class RehearsalServer:
     def create_submission(self, exchange: Exchange, body: Body) -> None:
         """C/CreateSubmission: enters the submission and scores it in the background."""
         upload = self.book.upload(str(body.get("blobFileTokens", "")))
-        if problem := self._not_allowed(upload):
+        problem = self._not_allowed() or self._notebooks_only()
+        if not problem and (upload is None or self.book.arrived(upload) < upload.size):
+            problem = "The uploaded file was not found."
+        if problem or upload is None:
             exchange.refuse(400, problem, "INVALID_ARGUMENT")
-            return
-        assert upload is not None
+        else:
+            self._enter(exchange, body, upload)
+
+    def create_code_submission(self, exchange: Exchange, body: Body) -> None:
+        """C/CreateCodeSubmission: enters what a version of a notebook wrote."""
+        notebook = f"{body.get('kernelOwner')}/{body.get('kernelSlug')}/{body.get('kernelVersion')}"
+        name = str(body.get("fileName", ""))
+        folder = self.competition.notebooks.get(notebook)
+        output = folder / name if folder is not None and name == Path(name).name else None
+        if problem := self._not_allowed():
+            exchange.refuse(400, problem, "INVALID_ARGUMENT")
+        elif output is None or not output.is_file():
+            exchange.refuse(404, "Not found", "NOT_FOUND")
+        else:
+            upload = self.book.announce(name, output.stat().st_size)
+            shutil.copyfile(output, self.book.place(upload))
+            self._enter(exchange, body, upload)
+
+    def _enter(self, exchange: Exchange, body: Body, upload: StoredUpload) -> None:
         assert self._scorer is not None
         submission = self.book.submit(upload, str(body.get("submissionDescription", "")))
         self._scorer.submit(self.score, submission)
         message = f"Successfully submitted to {self.competition.title}"
         exchange.send_json({"message": message, "ref": submission.ref})
 
-    def _not_allowed(self, upload: StoredUpload | None) -> str:
+    def _notebooks_only(self) -> str:
+        only = "Submission not allowed: This competition only accepts Submissions from Notebooks."
+        return only if self.competition.code_only else ""
+
+    def _not_allowed(self) -> str:
         """Why nothing can be submitted now; empty when it can."""
         hosted, now = self.competition, self._clock()
         if hosted.deadline is not None and now > hosted.deadline:
             return "Submission not allowed: The deadline of this competition has passed."
         if hosted.submissions_disabled:
             return "Submission not allowed: Submissions are disabled for this competition."
-        if hosted.code_only:
-            return "Submission not allowed: This competition only accepts Submissions from Notebooks."
         if self.book.counted_today() >= hosted.max_daily_submissions:
             midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
             hours = -(-(midnight - now) // timedelta(hours=1))
@@ -370,8 +399,6 @@ class RehearsalServer:
                 f"Submission not allowed: Your team has used its daily Submission allowance ({hosted.max_daily_submissions}) "
                 f"today, please try again tomorrow UTC ({hours} hours from now)."
             )
-        if upload is None or self.book.arrived(upload) < upload.size:
-            return "The uploaded file was not found."
         return ""
 
     def score(self, submission: Submission) -> None:

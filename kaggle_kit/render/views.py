@@ -166,6 +166,8 @@ def predicted(result: Any) -> View:
     file = result.file
     yield line(f"{file.path}: {counted(result.rows, 'row')} of {result.dimension:,} numbers, {size(file.size)}")
     yield line(f"from {result.run}", f"(CV {score(result.cv, result.cv_error)})" if result.cv is not None else "")
+    if result.digits_loss:
+        yield line(_digits(result.digits_loss))
     yield Text(f"sha256 {file.sha256}", style="dim")
 
 
@@ -239,6 +241,8 @@ def submission(record: Mapping[str, Any]) -> View:
             "file": f"{file['name']}, {size(file.get('size') or 0)}, sha256 {str(file.get('sha256'))[:12]}"
             if file
             else "",
+            "notebook": _notebook(record),
+            "fewer digits": _digits(record.get("digits_loss")),
             "vectors": f"{vectors['rows']:,} x {vectors['dimension']:,}" if vectors.get("rows") else "",
             "commit": _commit(record),
         }
@@ -332,6 +336,21 @@ def prune_plan(plan: Any) -> View:
 def pruned(removed: int) -> View:
     """What pruning won back."""
     yield line(f"removed {size(removed)}")
+
+
+def _digits(loss: Mapping[str, Any] | None) -> str:
+    """What fewer digits in the file cost."""
+    if not loss:
+        return ""
+    return (
+        f"{loss['digits']}: out-of-fold MRR {signed(loss['mrr_rounded'] - loss['mrr'], 5)}, "
+        f"{loss['changed']:,} of {loss['ranked']:,} ranks change, by {loss['worst']:,} at most"
+    )
+
+
+def _notebook(record: Mapping[str, Any]) -> str:
+    output = record.get("kernel") or {}
+    return f"{output['file']} of {output['kernel']}, version {output['version']}" if output else ""
 
 
 def _rank(record: Mapping[str, Any]) -> str:

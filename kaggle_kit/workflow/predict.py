@@ -48,6 +48,7 @@ class PredictedFile:
     dimension: int
     cv: float | None
     cv_error: float | None
+    digits_loss: dict[str, Any] | None = None
 
 
 def finished_run(project: Project, target: str | None) -> Record:
@@ -126,13 +127,12 @@ def predict(
         output: where to write; ``.zip`` and ``.gz`` are compressed.
         digits: significant digits; the project's setting when None.
     """
+    from kaggle_kit.workflow.digits import measure_digits
+
     prediction = predict_test(project, target, progress=progress)
+    digits = digits if digits is not None else project.settings.submit.digits
     file = write_submission(
-        output,
-        prediction.captions.ids,
-        prediction.vectors,
-        project.settings.competition.submission,
-        digits=digits if digits is not None else project.settings.submit.digits,
+        output, prediction.captions.ids, prediction.vectors, project.settings.competition.submission, digits=digits
     )
     cv = prediction.record.get("cv") or {}
     return PredictedFile(
@@ -143,4 +143,5 @@ def predict(
         dimension=prediction.vectors.shape[1],
         cv=cv.get("mrr"),
         cv_error=cv.get("error"),
+        digits_loss=measure_digits(project, prediction.members, digits, progress=progress),
     )

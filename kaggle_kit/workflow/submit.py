@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kaggle_kit.archive import Record, SubmissionStore, provenance
 from kaggle_kit.config import Project
 from kaggle_kit.errors import (
-    CredentialsError,
     DuplicateError,
-    InterruptedWork,
     KaggleKitError,
     MissingError,
-    QuotaError,
     ServiceError,
     SubmissionError,
     UsageError,
 )
 from kaggle_kit.kaggle_service import AnswerLost, KaggleService
 from kaggle_kit.progress import SILENCE, Progress
-from kaggle_kit.submission import read_vectors, validate_submission, vectors_sha256
+from kaggle_kit.submission import WritingFormat, read_vectors, validate_submission, vectors_sha256
 from kaggle_kit.workflow.data import image_dimension, read_test
+from kaggle_kit.workflow.digits import measure_digits
 from kaggle_kit.workflow.predict import predict_test
-from kaggle_kit.workflow.remote_state import absorb, belongs, find_arrived, heal, tag_of
+from kaggle_kit.workflow.preflight import preflight
+from kaggle_kit.workflow.remote_state import belongs, find_arrived, heal, tag_of
 from kaggle_kit.workflow.validate import last_submission
+from kaggle_kit.workflow.waiting import await_score
 
 FILE_SUFFIXES = (".csv", ".zip", ".gz")
 LONGEST_DESCRIPTION = 480
@@ -43,6 +41,7 @@ def submit(
     wait: bool = True,
     dry_run: bool = False,
     force: bool = False,
+    confirm: Callable[[Record], bool] | None = None,
     service: KaggleService | None = None,
     progress: Progress = SILENCE,
 ) -> Record:
@@ -54,6 +53,7 @@ def submit(
         wait: wait for the score, as long as ``submit.wait_s`` says.
         dry_run: everything but the upload.
         force: send vectors that were sent before.
+        confirm: asked last of all, given the record; False: nothing is sent. None: it is not asked.
         service: where to; Kaggle, or the server that the settings name, when None.
 
     Returns:
@@ -80,9 +80,12 @@ def submit(
             record = arrived
         else:
             _refuse_duplicate(project, store, record, force=force)
-            _preflight(project, service, progress, force=force)
+            preflight(project, service, progress, force=force)
             if dry_run:
                 progress.note("dry run: valid, and it could be submitted now; nothing was sent")
+                return record
+            if confirm is not None and not confirm(record):
+                progress.note("nothing was sent")
                 return record
             record = _send(project, store, service, record)
             progress.note(f"submitted as {record['ref']}: {record['description']}")
@@ -117,6 +120,7 @@ def _from_run(project: Project, store: SubmissionStore, target: str | None, mess
     prediction = predict_test(project, target, progress=progress)
     run = prediction.record
     cv = run["cv"] or {}
+    writing = WritingFormat(project.settings.submit.digits, "zip" if project.settings.submit.zip else None)
     fields = {
         **_common(project, message),
         "members": prediction.members,
@@ -127,9 +131,9 @@ def _from_run(project: Project, store: SubmissionStore, target: str | None, mess
         "cv": cv.get("mrr"),
         "cv_error": cv.get("error"),
         "test": prediction.captions.file.to_dict(),
+        "digits_loss": measure_digits(project, prediction.members, writing.digits, progress=progress),
     }
-    digits = project.settings.submit.digits
-    unsent = _unsent(project, store, vectors_sha256(prediction.vectors), digits)
+    unsent = _unsent(project, store, vectors_sha256(prediction.vectors), file_format=writing.id)
     if unsent is not None:
         return store.update(unsent, fields)
     return store.build(
@@ -138,7 +142,8 @@ def _from_run(project: Project, store: SubmissionStore, target: str | None, mess
         prediction.vectors,
         fields,
         columns=project.settings.competition.submission,
-        digits=digits,
+        digits=writing.digits,
+        compress=writing.compress,
     )
 
 
@@ -151,7 +156,7 @@ def _from_file(project: Project, store: SubmissionStore, path: Path, message: st
     report.raise_for_errors()
     vectors = read_vectors(path, test.ids, report.dimension or 0, columns)
     fields = {**_common(project, message), "test": test.file.to_dict(), "made_from": path.name}
-    unsent = _unsent(project, store, vectors_sha256(vectors), None, file_sha256=report.sha256)
+    unsent = _unsent(project, store, vectors_sha256(vectors), file_sha256=report.sha256)
     if unsent is not None:
         return store.update(unsent, fields)
     return store.build_from_file(path.stem, path, test.ids, vectors, fields, columns=columns)
@@ -167,22 +172,19 @@ def _common(project: Project, message: str) -> dict[str, Any]:
     }
 
 
-def _unsent(
-    project: Project, store: SubmissionStore, sha256: str, digits: int | None, *, file_sha256: str | None = None
-) -> Record | None:
-    """A record of the same vectors and file that was never sent: to be sent now instead of building another."""
+def _unsent(project: Project, store: SubmissionStore, sha256: str, **file: str) -> Record | None:
+    """A record of the same vectors and ``file_format`` or ``file_sha256`` that was never sent: to be sent now instead of another."""
 
     def fits(one: Record) -> bool:
-        same_file = one["file"].get("sha256") == file_sha256 if file_sha256 else _digits_of(one) == digits
-        unsent = one.state in ("built", "valid") or (one.state == "failed" and one["ref"] is None)
-        return belongs(one, project.settings.competition) and unsent and same_file and _kept(store, one, sha256)
+        same_file = all(one["file"].get(name.removeprefix("file_")) == value for name, value in file.items())
+        return belongs(one, project.settings.competition) and is_unsent(one) and same_file and _kept(store, one, sha256)
 
     return next(iter(store.list(where=fits)), None)
 
 
-def _digits_of(record: Record) -> int | None:
-    found = re.search(r"\+digits(\d)", record["file"].get("format") or "")
-    return int(found[1]) if found else None
+def is_unsent(record: Record) -> bool:
+    """Whether a submission never reached the service, and can be sent as it is."""
+    return record.state in ("built", "valid") or (record.state == "failed" and record["ref"] is None)
 
 
 def _kept(store: SubmissionStore, record: Record, sha256: str) -> bool:
@@ -233,47 +235,6 @@ def _refuse_duplicate(project: Project, store: SubmissionStore, record: Record, 
         )
 
 
-def _preflight(project: Project, service: KaggleService, progress: Progress, *, force: bool) -> None:
-    """Ask whether a submission would be taken, before a byte is sent."""
-    slug = project.settings.competition.slug
-    info = service.competition(slug)
-    page = info.url or f"https://www.kaggle.com/competitions/{slug}"
-    if info.entered is False:
-        raise CredentialsError(
-            f"you have not entered {slug}: its rules are not accepted",
-            f"accept them at {page}/rules, then submit again",
-        )
-    if info.submissions_disabled:
-        raise CredentialsError(f"{slug} takes no submissions (they are disabled)", f"see {page}")
-    if info.code_only:
-        raise CredentialsError(f"{slug} takes submissions from notebooks only", f"see {page}/code")
-    if info.deadline is not None and info.deadline < datetime.now(UTC):
-        passed = f"the deadline of {slug} was {info.deadline:%Y-%m-%d %H:%M} UTC"
-        if not force:
-            raise CredentialsError(f"{passed}; nothing was sent", "--force tries a late submission")
-        progress.note(f"{passed}: trying a late submission")
-    _check_quota(project, service, progress)
-
-
-def _check_quota(project: Project, service: KaggleService, progress: Progress) -> None:
-    limits, keep = service.limits(project.settings.competition.slug), project.settings.submit.keep
-    if limits.allowed_now is None:
-        return
-    hours = max(0.0, (limits.resets - datetime.now(UTC)).total_seconds() / 3600)
-    of = f" of {limits.per_day}" if limits.per_day else ""
-    progress.note(f"{limits.allowed_now}{of} submissions left today, {keep} to keep; the count resets in {hours:.1f} h")
-    if limits.allowed_now == 0:
-        raise QuotaError(
-            f"no submissions left today ({limits.used_today} used{of}); nothing was sent",
-            f"try again in {hours:.1f} h (midnight UTC)",
-        )
-    if limits.allowed_now <= keep:
-        raise QuotaError(
-            f"{limits.allowed_now} submissions left today and {keep} to keep; nothing was sent",
-            f"lower --keep, or try again in {hours:.1f} h (midnight UTC)",
-        )
-
-
 # --- sending
 
 
@@ -283,7 +244,7 @@ def describe(project: Project, record: Record) -> str:
         "message": record["message"],
         "cv": f"{record['cv']:.4f}" if record["cv"] is not None else "none",
         "cv_error": f"{record['cv_error']:.4f}" if record["cv_error"] is not None else "none",
-        "run": record.get("run") or record.get("made_from") or "none",
+        "run": record.get("run") or record.get("made_from") or _notebook_of(record) or "none",
         "translator": record["translator"] or "none",
         "folds": record["folds"] or "none",
     }
@@ -297,6 +258,10 @@ def describe(project: Project, record: Record) -> str:
     plain = " ".join(NOT_PLAIN.sub(" ", text).split())
     tag = tag_of(record.id)
     return f"{plain[: LONGEST_DESCRIPTION - len(tag) - 1].rstrip()} {tag}".strip()
+
+
+def _notebook_of(record: Record) -> str:
+    return f"{record['kernel']['kernel']} version {record['kernel']['version']}" if record["kernel"] else ""
 
 
 def _send(project: Project, store: SubmissionStore, service: KaggleService, record: Record) -> Record:
@@ -318,95 +283,31 @@ def _send(project: Project, store: SubmissionStore, service: KaggleService, reco
         raise
     upload["asked"] = True
     store.advance(record.id, "sending", note="uploaded, asking for the submission", changes={"upload": dict(upload)})
-    ref = _created(store, record.id, lambda: service.create_submission(slug, token, description), project, service)
-    return store.advance(record.id, "sent", note=f"accepted as {ref}", changes={"ref": ref})
+    return send_once(project, store, service, record, lambda: service.create_submission(slug, token, description))
 
 
-def _created(
-    store: SubmissionStore,
-    record_id: str,
-    create: Callable[[], int],
-    project: Project,
-    service: KaggleService,
-) -> int:
-    """The service's number of the submission. When its answer is lost it is asked what it has; never asked to submit again."""
-    try:
-        return create()
-    except AnswerLost as lost:
-        arrived = find_arrived(service, project.settings.competition.slug, record_id, project.settings.submit)
-        if arrived is not None:
-            return arrived.ref
-        store.advance(record_id, "valid", note=f"never arrived: {lost.message}")
-        raise ServiceError(
-            f"the submission did not arrive: {lost.message}", "it is not in the list of submissions; submit again"
-        ) from None
-    except KaggleKitError as error:
-        store.advance(record_id, "failed", note=error.message, changes={"error_description": error.message})
-        raise
-
-
-# --- waiting
-
-
-def await_score(
-    project: Project,
-    store: SubmissionStore,
-    service: KaggleService,
-    record: Record,
-    *,
-    progress: Progress = SILENCE,
+def send_once(
+    project: Project, store: SubmissionStore, service: KaggleService, record: Record, create: Callable[[], int]
 ) -> Record:
-    """Look for the score, less and less often, until it is there or ``submit.wait_s`` have passed.
+    """Ask for the submission, and file its number; the record says already that it is asked for.
+
+    When the answer is lost the service is asked what it has; it is never asked to submit again.
 
     Raises:
-        SubmissionError: the service scored it as an error.
-        InterruptedWork: no score yet; the record stays sent.
+        ServiceError: it did not arrive; or nothing is known, and the record stays sending.
+        KaggleKitError: refused; the record keeps the reason.
     """
-    settings, slug = project.settings.submit, project.settings.competition.slug
-    started, pause = time.monotonic(), settings.poll_first_s
-    watch = progress.start("waiting for the score", None, "s")
-    while record.state == "sent":
-        try:
-            remote = service.submission(record["ref"], slug)
-            record = absorb(store, record, remote) if remote is not None else record
-        except ServiceError as error:
-            progress.note(f"cannot look at the score just now: {error.message}")
-        waited = time.monotonic() - started
-        watch.update(waited)
-        if record.state != "sent":
-            break
-        if waited + pause > settings.wait_s:
-            watch.finish()
-            raise InterruptedWork(
-                f"submission {record['ref']} has no score after {waited:.0f} s",
-                "it is recorded as sent; kk sync fetches the score",
-            )
-        time.sleep(pause)
-        pause = min(max(pause * 1.5, 0.01), settings.poll_last_s)
-    watch.finish()
-    if record.state == "failed":
-        raise SubmissionError(
-            f"{service.name} scored submission {record['ref']} as an error: {record['error_description'] or 'no reason given'}",
-            "kk validate checks a file; the record keeps the reason",
-        )
-    progress.note(_verdict(project, store, record))
-    return record
-
-
-def _verdict(project: Project, store: SubmissionStore, record: Record) -> str:
-    """The score beside what was expected and the best so far."""
-    score = record["public_score"]
-    if score is None:
-        return f"submission {record['ref']} is complete; the service shows no score"
-    text = f"public score {score:.5f}"
-    if record["cv"] is not None:
-        text += f" ({score - record['cv']:+.4f} against CV {record['cv']:.4f})"
-    others = [
-        one["public_score"]
-        for one in store.list(where=lambda one: belongs(one, project.settings.competition))
-        if one.id != record.id and one["public_score"] is not None
-    ]
-    if not others:
-        return text + ", the first score"
-    best = max(others)
-    return text + (f", the best so far (was {best:.5f})" if score > best else f"; the best is {best:.5f}")
+    try:
+        ref = create()
+    except AnswerLost as lost:
+        arrived = find_arrived(service, project.settings.competition.slug, record.id, project.settings.submit)
+        if arrived is None:
+            store.advance(record.id, "valid", note=f"never arrived: {lost.message}")
+            raise ServiceError(
+                f"the submission did not arrive: {lost.message}", "it is not in the list of submissions; submit again"
+            ) from None
+        ref = arrived.ref
+    except KaggleKitError as error:
+        store.advance(record.id, "failed", note=error.message, changes={"error_description": error.message})
+        raise
+    return store.advance(record.id, "sent", note=f"accepted as {ref}", changes={"ref": ref})

@@ -8,29 +8,43 @@ from kaggle_kit.archive import SubmissionStore
 from kaggle_kit.config import Project
 from kaggle_kit.errors import DataError, MissingError
 from kaggle_kit.progress import SILENCE, Progress
-from kaggle_kit.submission import Earlier, ValidationReport, validate_submission
+from kaggle_kit.submission import Earlier, ValidationReport, validate_against, validate_submission
 from kaggle_kit.workflow.data import image_dimension, read_test
 
 
 def validate(
-    project: Project, file: Path, *, most: int = 20, strict: bool = False, progress: Progress = SILENCE
+    project: Project,
+    file: Path,
+    *,
+    most: int = 20,
+    against: Path | None = None,
+    strict: bool = False,
+    progress: Progress = SILENCE,
 ) -> ValidationReport:
     """What is wrong with ``file``, row by row, and what looks odd beside the last submission.
 
     Args:
         file: a csv, or a zip or gz of one.
         most: problems kept in full; the others are counted.
+        against: a sample submission that shows the format, of any competition; the project's data is not needed then.
         strict: raise for warnings, too.
 
     Raises:
         MissingError: no such file, or the test data is nowhere.
         SubmissionError: ``strict``, and there are errors or warnings.
     """
+    report = _judged(project, file, most, progress) if against is None else validate_against(file, against, most=most)
+    if strict:
+        report.raise_for_errors(strict=True)
+    return report
+
+
+def _judged(project: Project, file: Path, most: int, progress: Progress) -> ValidationReport:
     test = read_test(project, progress=progress)
     dimension = image_dimension(project)
     if dimension is None:
         progress.note("no training file here: the first list says how many numbers a vector has")
-    report = validate_submission(
+    return validate_submission(
         file,
         test.ids,
         dimension,
@@ -39,9 +53,6 @@ def validate(
         captions=test.captions,
         earlier=last_submission(project),
     )
-    if strict:
-        report.raise_for_errors(strict=True)
-    return report
 
 
 def last_submission(project: Project, *, but: str | None = None) -> list[Earlier]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import click
 
 import kaggle_kit
@@ -9,6 +12,7 @@ from kaggle_kit import render
 from kaggle_kit.cli.options import Duration, setting_option, settings_options
 from kaggle_kit.cli.root import Described
 from kaggle_kit.cli.session import Session, pass_session
+from kaggle_kit.errors import UsageError
 
 
 @click.command(
@@ -18,12 +22,15 @@ from kaggle_kit.cli.session import Session, pass_session
         "kk submit 20261123-1415 -m again --keep 1   only if one more is left for tonight",
         "kk submit best.csv --dry-run                everything but the upload",
         "kk submit -m nightly --no-wait              do not wait for the score; kk sync fetches it",
+        "kk submit -m small --digits 4 --zip         a smaller file; what that costs is measured and shown",
+        "kk submit -m code --kernel ann/my-notebook --kernel-version 3 --file submission.csv",
     ),
 )
 @click.argument("target", metavar="[RUN|ENSEMBLE|FILE]", required=False)
 @click.option("-m", "--message", default="", metavar="TEXT", help="What is new about it; stands in the history.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the score.")
 @click.option("--dry-run", is_flag=True, help="Build, validate and ask the service, but do not upload.")
+@click.option("--confirm", is_flag=True, help="Ask at the terminal before anything is sent.")
 @click.option("--force", is_flag=True, help="Send it even if the same vectors were sent before.")
 @setting_option("--keep", key="submit.keep", metavar="N")
 @setting_option(
@@ -34,16 +41,40 @@ from kaggle_kit.cli.session import Session, pass_session
     help="How long to wait for the score, such as 10m.",
 )
 @setting_option("--digits", key="submit.digits", metavar="N")
+@setting_option("--zip/--no-zip", key="submit.zip", metavar="", default=None)
+@click.option("--kernel", metavar="OWNER/SLUG", help="Submit a notebook's output: the notebook (code competitions).")
+@click.option("--kernel-version", type=click.IntRange(min=1), metavar="N", help="Its version.")
+@click.option("--file", "file_name", default="submission.csv", show_default=True, metavar="NAME",
+              help="The version's output file.")  # fmt: skip
 @settings_options
 @pass_session
-def command(session: Session, target: str | None, message: str, wait: bool, dry_run: bool, force: bool) -> None:
+def command(
+    session: Session,
+    target: str | None,
+    kernel: str | None,
+    kernel_version: int | None,
+    file_name: str,
+    confirm: bool,
+    **options: Any,
+) -> None:
     """Submit the newest run, or a run, ensemble or file.
 
     Predicts, writes and validates the file, checks that you are entered and that submissions are left today, uploads,
     waits for the score, and files all of it in submissions_archive/. The same vectors are never sent twice.
     """
-    record = kaggle_kit.submit(
-        session.project(service=True), target, message=message, wait=wait, dry_run=dry_run, force=force,
-        progress=session.progress,
-    )  # fmt: skip
+    if (kernel is None) != (kernel_version is None) or (kernel and target):
+        raise UsageError("a notebook's output needs --kernel and --kernel-version, and no other target")
+    options |= {"confirm": _question(session) if confirm else None, "progress": session.progress}
+    project = session.project(service=True)
+    if kernel is not None:
+        record = kaggle_kit.submit_notebook(project, kernel, kernel_version, file_name, **options)
+    else:
+        record = kaggle_kit.submit(project, target, **options)
     session.show(record, render.submission)
+
+
+def _question(session: Session) -> Callable[[Mapping[str, Any]], bool]:
+    """Asks at the terminal; an error now rather than after the prediction when there is none."""
+    if not session.can_ask:
+        raise UsageError("--confirm: there is no terminal to ask on", "leave it out: --message is the intent")
+    return lambda record: bool(session.ask(f"Submit {record['id']} to {record['competition']}?"))

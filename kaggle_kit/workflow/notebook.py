@@ -1,0 +1,111 @@
+"""Submit the output of a notebook's version: the only way into a code competition."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from kaggle_kit.archive import Record, SubmissionStore, provenance
+from kaggle_kit.archive.submissions import may_have_been_sent
+from kaggle_kit.config import Project
+from kaggle_kit.errors import DuplicateError, UsageError
+from kaggle_kit.files import hash_of
+from kaggle_kit.kaggle_service import KaggleService
+from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.workflow.preflight import preflight
+from kaggle_kit.workflow.remote_state import belongs, heal
+from kaggle_kit.workflow.submit import describe, is_unsent, send_once
+from kaggle_kit.workflow.waiting import await_score
+
+
+def submit_notebook(
+    project: Project,
+    kernel: str,
+    version: int,
+    file_name: str = "submission.csv",
+    *,
+    message: str,
+    wait: bool = True,
+    dry_run: bool = False,
+    force: bool = False,
+    confirm: Callable[[Record], bool] | None = None,
+    service: KaggleService | None = None,
+    progress: Progress = SILENCE,
+) -> Record:
+    """Submit what a version of a notebook wrote, once, and file it like any other submission.
+
+    Args:
+        kernel: ``owner/slug`` of the notebook.
+        version: number of its version.
+        file_name: which of its output files.
+        message, wait, dry_run, confirm, service: as in :func:`kaggle_kit.workflow.submit.submit`.
+        force: submit the same version's file again.
+
+    Raises:
+        UsageError: ``kernel`` is not ``owner/slug``, or ``version`` is no number from 1.
+        DuplicateError: the same version's file was submitted before, or another submission is under way.
+        QuotaError, CredentialsError, ServiceError, SubmissionError, InterruptedWork: as in ``submit``.
+    """
+    output = _output(kernel, version, file_name)
+    store = SubmissionStore(project.submissions_dir)
+    service = service or KaggleService(project.settings.service, progress=progress)
+    competition = project.settings.competition
+    with store.sending(competition.slug):
+        settled = heal(store, service, competition, project.settings.submit, progress.note)
+        record = next((one for one in settled if one["ref"] is not None and one["kernel"] == output), None)
+        if record is None:
+            record = _filed(project, store, output, message, force=force)
+            preflight(project, service, progress, force=force, notebook=True)
+            if dry_run or (confirm is not None and not confirm(record)):
+                progress.note("nothing was sent")
+                return record
+            record = _send(project, store, service, record)
+            progress.note(f"submitted as {record['ref']}: {record['description']}")
+    return await_score(project, store, service, record, progress=progress) if wait else record
+
+
+def _output(kernel: str, version: int, file_name: str) -> dict[str, Any]:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", kernel):
+        raise UsageError(f"{kernel!r} is not the name of a notebook", "OWNER/SLUG, as in the notebook's address")
+    if version < 1 or not file_name:
+        raise UsageError(f"version {version}, file {file_name!r}: versions count from 1, and the file needs a name")
+    return {"kernel": kernel, "version": version, "file": file_name}
+
+
+def _filed(project: Project, store: SubmissionStore, output: dict[str, Any], message: str, *, force: bool) -> Record:
+    """The record of this output: one that was never sent, else a new one."""
+    competition = project.settings.competition
+    same = store.list(where=lambda one: belongs(one, competition) and one["kernel"] == output)
+    twin = next((one for one in same if may_have_been_sent(one)), None)
+    if twin is not None and not force:
+        raise DuplicateError(
+            f"version {output['version']} of {output['kernel']} was submitted before: {twin.id} ({twin.state})",
+            "run a new version, or insist with --force",
+        )
+    fields = {
+        "competition": competition.slug,
+        "rehearsal": competition.rehearsal,
+        "state": "valid",
+        "message": message,
+        "kernel": output,
+        "provenance": provenance(project.root),
+    }
+    unsent = next((one for one in same if is_unsent(one)), None)
+    if unsent is not None:
+        return store.update(unsent, {name: value for name, value in fields.items() if name != "state"})
+    return store.create(store.reserve(output["kernel"].rpartition("/")[2], hash_of(output)), fields)
+
+
+def _send(project: Project, store: SubmissionStore, service: KaggleService, record: Record) -> Record:
+    slug, output = project.settings.competition.slug, record["kernel"]
+    description = describe(project, record)
+    changes = {"description": description, "upload": {"asked": True}, "error_description": None}
+    record = store.advance(record, "sending", note="asking for the submission", changes=changes)
+    return send_once(
+        project,
+        store,
+        service,
+        record,
+        lambda: service.create_code_submission(slug, output["kernel"], output["version"], output["file"], description),
+    )

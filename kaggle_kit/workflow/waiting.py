@@ -1,0 +1,117 @@
+"""Wait for a submission's score, and say what it means."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from kaggle_kit.archive import Record, SubmissionStore
+from kaggle_kit.config import Project
+from kaggle_kit.errors import InterruptedWork, KaggleKitError, ServiceError, SubmissionError
+from kaggle_kit.kaggle_service import KaggleService
+from kaggle_kit.progress import SILENCE, Progress, Task
+from kaggle_kit.workflow.remote_state import absorb, belongs
+
+GLANCE_S = 1.0
+"""Seconds after which the line that says how long the wait has been is written anew."""
+
+
+def await_score(
+    project: Project,
+    store: SubmissionStore,
+    service: KaggleService,
+    record: Record,
+    *,
+    progress: Progress = SILENCE,
+) -> Record:
+    """Look for the score, less and less often, until it is there or ``submit.wait_s`` have passed.
+
+    Raises:
+        SubmissionError: the service scored it as an error.
+        InterruptedWork: no score yet; the record stays sent.
+        KeyboardInterrupt: nobody waits any more; the record stays sent.
+    """
+    watch = progress.start("waiting for the score", None, "s")
+    try:
+        record = _looked_for(project, store, service, record, watch, progress)
+    except KeyboardInterrupt:
+        progress.note(f"submission {record['ref']} stays recorded as sent; kk sync fetches its score")
+        raise
+    finally:
+        watch.finish()
+    if record.state == "failed":
+        raise SubmissionError(
+            f"{service.name} scored submission {record['ref']} as an error: {record['error_description'] or 'no reason given'}",
+            "kk validate checks a file; the record keeps the reason",
+        )
+    if (place := _place(service, project.settings.competition.slug)) is not None:
+        record = store.update(record, rank=place)
+    progress.note(verdict(project, store, record))
+    return record
+
+
+def _looked_for(
+    project: Project,
+    store: SubmissionStore,
+    service: KaggleService,
+    record: Record,
+    watch: Task,
+    progress: Progress,
+) -> Record:
+    """The record with its score or its failure."""
+    settings, slug = project.settings.submit, project.settings.competition.slug
+    started, pause = time.monotonic(), settings.poll_first_s
+    while record.state == "sent":
+        try:
+            remote = service.submission(record["ref"], slug)
+            record = absorb(store, record, remote) if remote is not None else record
+        except ServiceError as error:
+            progress.note(f"cannot look at the score just now: {error.message}")
+        waited = time.monotonic() - started
+        if record.state == "sent" and waited + pause > settings.wait_s:
+            raise InterruptedWork(
+                f"submission {record['ref']} has no score after {waited:.0f} s",
+                "it is recorded as sent; kk sync fetches the score",
+            )
+        if record.state == "sent":
+            _sleep(pause, started, watch)
+        pause = min(max(pause * 1.5, 0.01), settings.poll_last_s)
+    return record
+
+
+def _sleep(seconds: float, started: float, watch: Task) -> None:
+    """Sleep, and let the waiting line go on meanwhile."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        watch.update(time.monotonic() - started)
+        time.sleep(min(left, GLANCE_S))
+
+
+def _place(service: KaggleService, slug: str) -> dict[str, Any] | None:
+    """The team's rank on the public leaderboard, and of how many; None when the service does not say."""
+    try:
+        info = service.competition(slug)
+    except KaggleKitError:  # a score without a rank is still a score
+        return None
+    return {"rank": info.user_rank, "teams": info.team_count} if info.user_rank else None
+
+
+def verdict(project: Project, store: SubmissionStore, record: Record) -> str:
+    """The score beside what was expected, its rank, and what it did to the best so far."""
+    score = record["public_score"]
+    if score is None:
+        return f"submission {record['ref']} is complete; the service shows no score"
+    text = f"public score {score:.5f}"
+    if record["cv"] is not None:
+        text += f" ({score - record['cv']:+.4f} against CV {record['cv']:.4f})"
+    if place := record["rank"]:
+        text += f", rank {place['rank']}" + (f" of {place['teams']}" if place["teams"] else "")
+    others = [
+        one["public_score"]
+        for one in store.list(where=lambda one: belongs(one, project.settings.competition))
+        if one.id != record.id and one["public_score"] is not None
+    ]
+    if not others:
+        return text + ", the first score"
+    best = max(others)
+    return text + (f", the best so far (was {best:.5f})" if score > best else f"; the best is {best:.5f}")
