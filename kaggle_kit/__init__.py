@@ -6,7 +6,7 @@ What ``kk`` does, a notebook does with the same functions::
 
     project = kaggle_kit.load_project(overrides={"folds.count": 5})
     run = kaggle_kit.train(project, progress=kaggle_kit.show_progress())
-    kaggle_kit.submit(project, message="residual, 5 folds")
+    kaggle_kit.submit(project, message="default, 5 folds")
     kaggle_kit.leaderboard(project)
 
 Each name is imported when it is first used, so that ``import kaggle_kit`` costs nothing.

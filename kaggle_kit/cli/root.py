@@ -214,7 +214,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
     examples=(
         "kk demo                                  the whole loop, without a Kaggle account",
         "kk fetch && kk train --folds 5           download the data, train a translator",
-        'kk submit --message "residual, 5 folds"  predict, validate, upload, wait for the score',
+        'kk submit --message "default, 5 folds"   predict, validate, upload, wait for the score',
         "kk leaderboard                           every submission with its CV and its score",
     ),
 )

@@ -18,7 +18,6 @@ from kaggle_kit.workflow.project import load_project
 from kaggle_kit.workflow.train import Run, train
 
 MARKER = ".kk-demo"
-FOLDS = 5
 
 
 def demo(folder: Path = Path("demo"), *, progress: Progress = SILENCE) -> Rehearsal:
@@ -46,12 +45,12 @@ def demo(folder: Path = Path("demo"), *, progress: Progress = SILENCE) -> Rehear
     ) as play:
         progress.note("2. kk fetch")
         play.fetch()
-        progress.note(f"3. kk train --translator whitened_ridge --folds {FOLDS}; kk submit")
-        first = _train(play.project.root, "whitened_ridge", progress)
+        progress.note("3. kk train --translator whitened_ridge; kk submit")
+        first = _train(play.project.root, progress, overrides={"translator.name": "whitened_ridge"})
         play.submit(first, "closed form: whitened ridge")
-        progress.note(f"4. kk train --translator residual_mlp --folds {FOLDS}; kk submit")
-        second = _train(play.project.root, "residual_mlp", progress)
-        play.submit(second, "network: residual MLP, InfoNCE")
+        progress.note("4. kk train --preset fast --epochs 6; kk submit")
+        second = _train(play.project.root, progress, config="fast", overrides={"train.epochs": 6, "train.min_steps": 0})
+        play.submit(second, "network, fast preset")
         progress.note("5. kk ensemble; kk submit; kk leaderboard")
         both = ensemble(play.project, [first.id, second.id], progress=progress)
         play.submit(both, "both, averaged")
@@ -68,9 +67,8 @@ def _clear(folder: Path) -> None:
     write_bytes(folder / MARKER, b"This folder belongs to kk demo, which replaces it at every start.\n")
 
 
-def _train(folder: Path, translator: str, progress: Progress) -> Run:
-    """What ``kk train`` does in that folder; the network is trained for a few epochs only."""
-    overrides = {"translator.name": translator, "folds.count": FOLDS}
-    if translator == "residual_mlp":
-        overrides |= {"train.epochs": 8, "train.learning_rate": 2e-3, "translator.hidden": 512}
-    return train(load_project(folder, overrides=overrides, environ={}), progress=progress)
+def _train(
+    folder: Path, progress: Progress, *, config: str | None = None, overrides: dict[str, object] | None = None
+) -> Run:
+    """What ``kk train`` does in that folder, whatever the user's variables say."""
+    return train(load_project(folder, config=config, overrides=overrides, environ={}), progress=progress)

@@ -18,7 +18,7 @@ from kaggle_kit.errors import UsageError
 @click.command(
     cls=Described,
     examples=(
-        'kk submit --message "residual, 5 folds"     the newest run',
+        'kk submit --message "default, 5 folds"     the newest run',
         "kk submit 20261123-1415 -m again --keep 1   only if one more is left for tonight",
         "kk submit best.csv --dry-run                everything but the upload",
         "kk submit -m nightly --no-wait              do not wait for the score; kk sync fetches it",
