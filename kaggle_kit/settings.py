@@ -92,7 +92,8 @@ class DataSettings(Section):
         one_of("centroid", "predictions"),
     )
     noise_run: str | None = setting(
-        None, 'finished run whose out-of-fold predictions are meant by noise_by = "predictions", or the beginning of its id'
+        None,
+        'finished run whose out-of-fold predictions are meant by noise_by = "predictions", or the beginning of its id',
     )
     drop_captions: str | None = setting(
         None, "file of caption rows (counted from 0, one a line, or .npy) that are not trained on"
@@ -120,6 +121,11 @@ class FoldSettings(Section):
         0.1, "share of the images held out when count is 1", Rule("must be above 0 and below 1", lambda v: 0 < v < 1)
     )
     seed: int = setting(0, "seed of the split", at_least(0))
+    group: str = setting(
+        "all",
+        "what a split never parts: all: near copies of an image, and images with an equal caption; images: near copies only",
+        one_of("all", "images"),
+    )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kaggle_kit.embeddings.lookalikes import group_lookalikes
 from kaggle_kit.embeddings.npz import NPY_MAGIC
 from kaggle_kit.embeddings.pairs import Pairs
 from kaggle_kit.errors import ConfigError, DataError, MissingError
@@ -175,10 +176,21 @@ def group_images(images: np.ndarray) -> np.ndarray:
 
 
 def fold_pairs(pairs: Pairs, settings: FoldSettings = FIVE_FOLDS) -> Folds:
-    """The folds of a training set: copies of an image together, images from elsewhere never held out."""
-    return make_folds(
-        pairs.image_of_caption, len(pairs.images), settings, groups=group_images(pairs.images), is_own=pairs.is_own
-    )
+    """The folds of a training set without leaks: look-alikes stay together, images from elsewhere are never held out.
+
+    Raises:
+        DataError: so many images belong together that no fair split is left.
+    """
+    groups = group_lookalikes(pairs, captions=settings.group == "all")
+    largest = int(np.bincount(groups[pairs.is_own]).max(initial=0))
+    held_out = len(pairs.images) * (1 / settings.count if settings.count > 1 else settings.holdout)
+    if largest > max(2.0, held_out):
+        raise DataError(
+            f"{largest:,} of {len(pairs.images):,} images are joined by near copies or equal captions: a split would leak, "
+            "or one fold would hold them all",
+            "--set folds.group=images lets equal captions stand on both sides",
+        )
+    return make_folds(pairs.image_of_caption, len(pairs.images), settings, groups=groups, is_own=pairs.is_own)
 
 
 def split_pairs(pairs: Pairs, folds: Folds, fold: int) -> tuple[np.ndarray, np.ndarray]:

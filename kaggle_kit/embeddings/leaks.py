@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from kaggle_kit.embeddings.folds import Folds
+from kaggle_kit.embeddings.lookalikes import NEAR_COPY, normalise_caption
 from kaggle_kit.embeddings.neighbours import find_near_copies
 from kaggle_kit.embeddings.pairs import Pairs
-
-NEAR_COPY = 0.999
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class SplitLeaks:
 
     @property
     def leaks(self) -> bool:
-        """Whether a picture stands on both sides."""
-        return bool(self.shared_images or self.equal_images)
+        """Whether a picture or a caption stands on both sides."""
+        return bool(self.shared_images or self.equal_images or self.near_images or self.equal_captions)
 
 
 def split_leaks(pairs: Pairs, folds: Folds, fold: int, *, near_copy: float = NEAR_COPY) -> SplitLeaks:
@@ -52,8 +51,3 @@ def split_leaks(pairs: Pairs, folds: Folds, fold: int, *, near_copy: float = NEA
         equal_images=int(np.count_nonzero(equal)),
         near_images=int(np.count_nonzero(near & ~equal)),
     )
-
-
-def normalise_caption(text: str) -> str:
-    """A caption with case, outer punctuation and runs of spaces taken away, for comparing."""
-    return " ".join(text.lower().split()).rstrip(" .!\"'")

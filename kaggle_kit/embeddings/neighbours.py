@@ -66,6 +66,29 @@ def find_near_copies(rows: np.ndarray, others: np.ndarray, cosine: float) -> np.
     return found
 
 
+def near_copy_pairs(rows: np.ndarray, cosine: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of rows, each once, whose cosine is at least that; two (pairs,) int64 arrays, the earlier row first.
+
+    Candidates are named by a random projection, as in :func:`find_near_copies`; a row with very many of them (everything looks alike) is
+    linked to its first near copy only, which is enough to join a group.
+    """
+    project = np.random.default_rng(SKETCH_SEED).standard_normal((rows.shape[1], SKETCH_WIDTH)).astype(np.float32)
+    sketch = np.concatenate([unit_rows(unit_rows(block) @ project) for _, block in _blocks(rows)])
+    earlier, later = [], []
+    for first, block in _blocks(rows):
+        last = first + len(block)
+        here, candidate = np.nonzero(sketch[first:last] @ sketch[:last].T >= 1 - SKETCH_SLACK * (1 - cosine))
+        before = candidate < here + first
+        here, candidate = here[before], candidate[before]
+        if len(here) > MANY * len(block):
+            here, places = np.unique(here, return_index=True)
+            candidate = candidate[places]
+        alike = np.einsum("nd,nd->n", unit_rows(block[here]), unit_rows(rows[candidate])) >= cosine - ROUNDING
+        earlier.append(candidate[alike])
+        later.append(here[alike] + first)
+    return np.concatenate(earlier).astype(np.int64), np.concatenate(later).astype(np.int64)
+
+
 def _blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     for first in range(0, len(rows), BLOCK_ROWS):
         yield first, rows[first : first + BLOCK_ROWS]

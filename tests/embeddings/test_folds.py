@@ -143,3 +143,33 @@ def test_leaks_of_a_split_are_counted(pairs: Pairs) -> None:
     assert (leaks.shared_images, leaks.equal_captions, leaks.equal_images, leaks.near_images) == (0, 1, 1, 1)
     assert leaks.leaks
     assert not split_leaks(pairs, folds, 0).leaks
+
+
+def test_look_alikes_stay_on_one_side(pairs: Pairs) -> None:
+    """Near copies and images with an equal caption are never parted, whatever the seed."""
+    images = pairs.images.copy()
+    images[7] = images[3] * 2.5  # the same direction: one picture
+    captions = pairs.captions.copy()
+    first, second = (np.flatnonzero(pairs.image_of_caption == image)[0] for image in (1, 9))
+    captions[first], captions[second] = "A dog runs .", " a DOG  runs"
+    alike = replace(pairs, images=images, captions=captions)
+    for seed in range(8):
+        folds = fold_pairs(alike, FoldSettings(count=4, seed=seed))
+        assert folds.fold_of_image[3] == folds.fold_of_image[7]
+        assert folds.fold_of_image[1] == folds.fold_of_image[9]
+        assert not any(split_leaks(alike, folds, fold).leaks for fold in range(4))
+
+
+def test_a_split_that_would_leak_is_refused_and_can_be_forced(pairs: Pairs) -> None:
+    same = replace(pairs, captions=np.full(len(pairs), "a photo"))
+    with pytest.raises(DataError, match="are joined by near copies or equal captions") as caught:
+        fold_pairs(same)
+    assert "folds.group=images" in caught.value.hint
+    forced = fold_pairs(same, FoldSettings(group="images"))
+    assert split_leaks(same, forced, 0).equal_captions > 0
+    assert split_leaks(same, forced, 0).leaks
+
+
+def test_captions_without_text_join_nothing(pairs: Pairs) -> None:
+    silent = replace(pairs, captions=np.full(len(pairs), ""))
+    assert len(np.unique(fold_pairs(silent).fold_of_image)) == 5
