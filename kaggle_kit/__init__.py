@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from kaggle_kit.embeddings import load_test as load_test
     from kaggle_kit.errors import KaggleKitError as KaggleKitError
     from kaggle_kit.rehearsal.demo import demo as demo
+    from kaggle_kit.rehearsal.made_up import write_competition as write_competition
     from kaggle_kit.rehearsal.rehearse import rehearse as rehearse
     from kaggle_kit.render.screen import show_progress as show_progress
+    from kaggle_kit.workflow.cache import cached_files as cached_files
+    from kaggle_kit.workflow.cache import clear_cache as clear_cache
     from kaggle_kit.workflow.catalogue import catalogue as catalogue
+    from kaggle_kit.workflow.describe import describe_data as describe_data
     from kaggle_kit.workflow.ensemble import ensemble as make_ensemble  # noqa: F401
     from kaggle_kit.workflow.fetch import fetch as fetch
     from kaggle_kit.workflow.final import final as final
@@ -60,8 +64,11 @@ _PLACES = {
     "PruneRule": "archive:PruneRule",
     "Run": "workflow.train:Run",
     "Settings": "config:Settings",
+    "cached_files": "workflow.cache:cached_files",
     "catalogue": "workflow.catalogue:catalogue",
+    "clear_cache": "workflow.cache:clear_cache",
     "demo": "rehearsal.demo:demo",
+    "describe_data": "workflow.describe:describe_data",
     "fetch": "workflow.fetch:fetch",
     "final": "workflow.final:final",
     "leaderboard": "workflow.history:history",
@@ -88,6 +95,7 @@ _PLACES = {
     "sync": "workflow.sync:sync",
     "train": "workflow.train:train",
     "validate": "workflow.validate:validate",
+    "write_competition": "rehearsal.made_up:write_competition",
 }
 
 __all__ = ["__version__", *_PLACES]  # noqa: PLE0604  (the keys are strings)

@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "rich": {"render"},
     "click": {"cli"},
     "requests": {"kaggle_service"},
+    "matplotlib": {"analysis"},
 }
 """Which parts know a package. The workflow hands tensors on, always inside a function."""
 
@@ -49,10 +50,22 @@ LAZY_ONLY = {
     ("pandas", "analysis"),
     ("kaggle", "kaggle_service"),
     ("torch", "workflow"),
+    ("matplotlib", "analysis"),
 }
 """Where a package may be imported inside functions, but not when the module is."""
 
-LIGHT = ("cli", "config", "archive", "submission", "kaggle_service", "embeddings", "render", "settings", "competition")
+LIGHT = (
+    "cli",
+    "config",
+    "archive",
+    "submission",
+    "kaggle_service",
+    "embeddings",
+    "render",
+    "settings",
+    "competition",
+    "analysis",
+)
 """Parts whose import loads none of ``HEAVY``."""
 
 HEAVY = ("torch", "pandas", "kaggle", "matplotlib", "sklearn")

@@ -22,6 +22,7 @@ from kaggle_kit.errors import EXIT_CODES, InterruptedWork, KaggleKitError, Usage
 
 COMMANDS = (
     "fetch",
+    "data",
     "train",
     "predict",
     "submit",
@@ -34,6 +35,7 @@ COMMANDS = (
     "final",
     "translators",
     "config",
+    "cache",
     "demo",
     "rehearse",
 )

@@ -14,12 +14,13 @@ from kaggle_kit.embeddings.leaks import SplitLeaks, split_leaks
 from kaggle_kit.embeddings.load import load_test, read_pairs
 from kaggle_kit.embeddings.locate import find_file, in_notebook, notebook_folder
 from kaggle_kit.embeddings.pairs import DataFile, Pairs, TestCaptions
-from kaggle_kit.embeddings.report import data_report, domain_distances
+from kaggle_kit.embeddings.report import DataReport, data_report, domain_distances
 from kaggle_kit.embeddings.write import write_test_npz, write_train_npz
 
 __all__ = [
     "CacheEntry",
     "DataFile",
+    "DataReport",
     "Folds",
     "Pairs",
     "SplitLeaks",

@@ -124,15 +124,19 @@ def clear_cache(environ: Mapping[str, str] = os.environ, *, keys: list[str] | No
         UsageError: the cache folder may not be written to.
     """
     folder = cache_folder(environ)
-    freed = 0
-    for entry in _entries(folder):
-        if keys is None or entry.key in keys:
-            shutil.rmtree(folder / "pairs" / entry.key, ignore_errors=True)
-            freed += entry.size
+    chosen = [entry for entry in _entries(folder) if keys is None or entry.key in keys]
+    for place in [folder / "pairs" / entry.key for entry in chosen]:
+        _remove(place)
     if keys is None:
         for part in ("pairs", "known"):
-            shutil.rmtree(folder / part, ignore_errors=True)
-    return freed
+            _remove(folder / part)
+    return sum(entry.size for entry in chosen)
+
+
+def _remove(place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    if place.exists():
+        raise UsageError(f"{place} could not be removed", "remove it by hand, or look at its permissions")
 
 
 class _NoCacheError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from kaggle_kit.embeddings.folds import group_images
 from kaggle_kit.embeddings.leaks import NEAR_COPY, normalise_caption
 from kaggle_kit.embeddings.neighbours import BLOCK_ROWS, find_near_copies, nearest_cosines
 from kaggle_kit.embeddings.pairs import Pairs, TestCaptions
+from kaggle_kit.errors import DataError
 
 # Enough for a share to within about a per cent; all against all would take minutes on two cores.
 SAMPLE = 2_000
@@ -17,8 +19,36 @@ REFERENCE = 30_000
 FAR_QUANTILE = 0.95
 
 
-def data_report(pairs: Pairs, test: TestCaptions | None = None, *, seed: int = 0) -> dict[str, Any]:
-    """What the training data and the test captions are like, as plain data.
+@dataclass(frozen=True)
+class DataReport:
+    """What the training data and the test captions are like.
+
+    Attributes:
+        facts: as plain data, what ``kk data --json`` prints: ``train``, and ``test`` where there is one.
+        captions_of_image: (images,) int64.
+        text_norms: of the training captions, (captions,) float64.
+        image_norms: (images,) float64.
+        test_norms: of the test captions, float64; None without them.
+        train_distances: cosine distance to the nearest training caption of another image, of a sample of at most 2,000
+            training captions, float32; None without test captions.
+        test_distances: cosine distance of each test caption to the nearest training caption, float32.
+    """
+
+    facts: dict[str, Any]
+    captions_of_image: np.ndarray
+    text_norms: np.ndarray
+    image_norms: np.ndarray
+    test_norms: np.ndarray | None = None
+    train_distances: np.ndarray | None = None
+    test_distances: np.ndarray | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The facts."""
+        return self.facts
+
+
+def data_report(pairs: Pairs, test: TestCaptions | None = None, *, seed: int = 0) -> DataReport:
+    """What the training data and the test captions are like.
 
     Takes some seconds at the real competition's size.
 
@@ -26,14 +56,17 @@ def data_report(pairs: Pairs, test: TestCaptions | None = None, *, seed: int = 0
         pairs: the training data.
         test: the test captions.
         seed: seed of the sample that distances are measured on.
+
+    Raises:
+        DataError: the test captions have other dimensions.
     """
-    report = {"train": _train_report(pairs)}
-    if test is not None:
-        report["test"] = _test_report(pairs, test, seed)
-    return report
+    text_norms, image_norms = norms(pairs.text), norms(pairs.images)
+    train = _train_facts(pairs, text_norms, image_norms)
+    report = DataReport({"train": train}, pairs.captions_of_image, text_norms, image_norms)
+    return report if test is None else _with_test(report, pairs, test, seed)
 
 
-def _train_report(pairs: Pairs) -> dict[str, Any]:
+def _train_facts(pairs: Pairs, text_norms: np.ndarray, image_norms: np.ndarray) -> dict[str, Any]:
     counts = pairs.captions_of_image
     return {
         **pairs.file.to_dict(),
@@ -43,23 +76,36 @@ def _train_report(pairs: Pairs) -> dict[str, Any]:
         "image_dim": pairs.images.shape[1],
         "captions_an_image": _spread(counts),
         "images_without_captions": int(np.count_nonzero(counts == 0)),
-        "text_norm": _spread(norms(pairs.text)),
-        "image_norm": _spread(norms(pairs.images)),
+        "text_norm": _spread(text_norms),
+        "image_norm": _spread(image_norms),
         "repeated_captions": _repeated(pairs.captions),
         "repeated_image_names": len(pairs.image_names) - len(np.unique(pairs.image_names)),
         "copied_images": int(np.count_nonzero(group_images(pairs.images) != np.arange(len(pairs.images)))),
     }
 
 
-def _test_report(pairs: Pairs, test: TestCaptions, seed: int) -> dict[str, Any]:
-    known = {normalise_caption(text) for text in pairs.captions.tolist()}
+def _with_test(report: DataReport, pairs: Pairs, test: TestCaptions, seed: int) -> DataReport:
+    if test.text.shape[1] != pairs.text.shape[1]:
+        raise DataError(
+            f"test captions have {test.text.shape[1]} dimensions, training captions {pairs.text.shape[1]}",
+            "both must come from the same encoder",
+        )
+    test_norms = norms(test.text)
     own, away = domain_distances(pairs, test, seed=seed)
+    facts = {**report.facts, "test": _test_facts(pairs, test, test_norms, own, away)}
+    return replace(report, facts=facts, test_norms=test_norms, train_distances=own, test_distances=away)
+
+
+def _test_facts(
+    pairs: Pairs, test: TestCaptions, test_norms: np.ndarray, own: np.ndarray, away: np.ndarray
+) -> dict[str, Any]:
+    known = {normalise_caption(text) for text in pairs.captions.tolist()}
     bound = float(np.quantile(own, FAR_QUANTILE)) if len(own) else float("nan")
     return {
         **test.file.to_dict(),
         "captions": len(test),
         "text_dim": test.text.shape[1],
-        "text_norm": _spread(norms(test.text)),
+        "text_norm": _spread(test_norms),
         "repeated_captions": _repeated(test.captions),
         "captions_in_train": sum(normalise_caption(text) in known for text in test.captions.tolist()),
         "train_captions_near_test": int(np.count_nonzero(find_near_copies(pairs.text, test.text, NEAR_COPY))),

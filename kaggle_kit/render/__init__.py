@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kaggle_kit.render.screen import Screen as Screen
 
-_PLACES = {"Screen": "screen", "show_progress": "screen"}
+_PLACES = {
+    "Screen": "screen",
+    "show_progress": "screen",
+    "cache": "inventory",
+    "data_report": "inventory",
+    "written_competition": "inventory",
+}
 
 
 def __getattr__(name: str) -> Any:

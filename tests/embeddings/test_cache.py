@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from kaggle_kit.competition import TrainKeys
 from kaggle_kit.embeddings import Pairs, cache_folder, clear_cache, list_cache, load_pairs
-from kaggle_kit.errors import DataError
+from kaggle_kit.errors import DataError, UsageError
 
 Arrays = dict[str, np.ndarray]
 Write = Callable[..., Path]
@@ -234,6 +234,16 @@ def test_the_cache_can_be_listed_and_cleared(write: Write, arrays: Arrays) -> No
     assert clear_cache() == entries[1].size
     assert list_cache() == []
     assert clear_cache() == 0
+
+
+def test_what_cannot_be_removed_is_told(write: Write, arrays: Arrays, tmp_path: Path) -> None:
+    load(write(arrays))
+    pairs = cache_folder() / "pairs"
+    pairs.rename(tmp_path / "elsewhere")
+    pairs.symlink_to(tmp_path / "elsewhere")  # a link is not followed to remove what lies elsewhere
+    with pytest.raises(UsageError, match=r"pairs could not be removed"):
+        clear_cache()
+    assert (tmp_path / "elsewhere").is_dir()
 
 
 @pytest.mark.parametrize(
