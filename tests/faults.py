@@ -101,13 +101,17 @@ Act = Callable[["FaultyServer", Exchange, Callable[[], None]], None]
 
 @dataclass
 class Fault:
-    """A fault that happens to the next ``times`` requests whose route holds ``on``."""
+    """A fault that happens to the next ``times`` requests whose route holds ``on``, or ends so when that ends in ``$``."""
 
     on: str
     act: Act
     times: int
     command: str = ""
     happened: int = field(default=0)
+
+    def meets(self, route: str) -> bool:
+        """Whether a request is meant."""
+        return route.endswith(self.on[:-1]) if self.on.endswith("$") else self.on in route
 
 
 class FaultyServer(RehearsalServer):
@@ -142,7 +146,7 @@ class FaultyServer(RehearsalServer):
 
     def _respond_or_fail(self, exchange: Exchange) -> None:
         for fault in self.faults:
-            fits = fault.on in exchange.route and fault.command in ("", exchange.command)
+            fits = fault.meets(exchange.route) and fault.command in ("", exchange.command)
             if fits and fault.happened < fault.times:
                 fault.happened += 1
                 fault.act(self, exchange, lambda: super(FaultyServer, self).respond(exchange))

@@ -13,9 +13,10 @@ from kaggle_kit.errors import DuplicateError, UsageError
 from kaggle_kit.files import hash_of
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.workflow.draft import is_unsent
 from kaggle_kit.workflow.preflight import preflight
 from kaggle_kit.workflow.remote_state import belongs, heal
-from kaggle_kit.workflow.submit import describe, is_unsent, send_once
+from kaggle_kit.workflow.submit import describe, send_once
 from kaggle_kit.workflow.waiting import await_score
 
 

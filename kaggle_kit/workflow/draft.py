@@ -1,0 +1,175 @@
+"""What is to be submitted: drafted from a run, an ensemble or a file, then filed, read back and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaggle_kit.archive import Record, SubmissionStore, provenance
+from kaggle_kit.config import Project
+from kaggle_kit.embeddings import TestCaptions
+from kaggle_kit.errors import MissingError, SubmissionError
+from kaggle_kit.progress import Progress
+from kaggle_kit.submission import WritingFormat, read_vectors, validate_submission, vectors_sha256
+from kaggle_kit.workflow.data import image_dimension, read_test
+from kaggle_kit.workflow.digits import measure_digits
+from kaggle_kit.workflow.predict import predict_test
+from kaggle_kit.workflow.remote_state import belongs
+from kaggle_kit.workflow.validate import last_submission
+
+FILE_SUFFIXES = (".csv", ".zip", ".gz")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A submission of which nothing is on disk yet.
+
+    Attributes:
+        name: for people; becomes part of the id.
+        test: the captions that it answers.
+        vectors: (n, d) float32, row by row those of ``test.ids``.
+        fields: what the record will say.
+        path: the file to send as it is; None: one is written.
+        file: what the record must say of its file: its ``format``, or its ``sha256``.
+    """
+
+    name: str
+    test: TestCaptions
+    vectors: np.ndarray
+    fields: dict[str, Any]
+    path: Path | None
+    file: dict[str, str]
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash by which equal submissions are recognised."""
+        return vectors_sha256(self.vectors)
+
+
+def draft(project: Project, target: str | Path | None, message: str, *, progress: Progress) -> Draft:
+    """What submitting ``target`` would send.
+
+    Raises:
+        MissingError: no such run or file.
+        SubmissionError: the file is invalid.
+    """
+    if target is not None and _is_file(target):
+        return _of_file(project, Path(target), message, progress)
+    return _of_run(project, None if target is None else str(target), message, progress)
+
+
+def _is_file(target: str | Path) -> bool:
+    return isinstance(target, Path) or Path(target).suffix.lower() in FILE_SUFFIXES
+
+
+def _of_run(project: Project, target: str | None, message: str, progress: Progress) -> Draft:
+    prediction = predict_test(project, target, progress=progress)
+    run = prediction.record
+    cv = run["cv"] or {}
+    fields = {
+        **_common(project, message),
+        "members": prediction.members,
+        "run": run.id,
+        "translator": run["translator"],
+        "folds": run["folds"].get("count"),
+        "seeds": run["seeds"],
+        "cv": cv.get("mrr"),
+        "cv_error": cv.get("error"),
+        "test": prediction.captions.file.to_dict(),
+    }
+    name, file = run["name"] or run["translator"], {"format": _writing(project).id}
+    return Draft(name, prediction.captions, prediction.vectors, fields, None, file)
+
+
+def _writing(project: Project) -> WritingFormat:
+    settings = project.settings.submit
+    return WritingFormat(settings.digits, "zip" if settings.zip else None)
+
+
+def _of_file(project: Project, path: Path, message: str, progress: Progress) -> Draft:
+    if not path.is_file():
+        raise MissingError(f"no such file: {path}", "kk predict writes one, kk submit RUN sends a run")
+    test = read_test(project, progress=progress)
+    columns, dimension = project.settings.competition.submission, image_dimension(project)
+    report = validate_submission(path, test.ids, dimension, columns, captions=test.captions)
+    report.raise_for_errors()
+    vectors = read_vectors(path, test.ids, report.dimension or 0, columns)
+    fields = {**_common(project, message), "test": test.file.to_dict(), "made_from": path.name}
+    return Draft(path.stem, test, vectors, fields, path, {"sha256": report.sha256})
+
+
+def _common(project: Project, message: str) -> dict[str, Any]:
+    competition = project.settings.competition
+    return {
+        "competition": competition.slug,
+        "rehearsal": competition.rehearsal,
+        "message": message,
+        "provenance": provenance(project.root),
+    }
+
+
+def file_draft(project: Project, store: SubmissionStore, drafted: Draft, *, progress: Progress) -> Record:
+    """A record in state valid: vectors, file and provenance on disk, the file read back and judged.
+
+    The record of the same vectors and file that was never sent is taken up again instead of making another.
+
+    Raises:
+        SubmissionError: the file is not valid, or was changed since it was written.
+    """
+    fields, columns = dict(drafted.fields), project.settings.competition.submission
+    if drafted.path is None:
+        digits = _writing(project).digits
+        fields["digits_loss"] = measure_digits(project, fields["members"], digits, progress=progress)
+    unsent = _unsent(project, store, drafted)
+    head = (drafted.test.ids, drafted.vectors, fields)
+    if unsent is not None:
+        record = store.update(unsent, fields)
+    elif drafted.path is not None:
+        record = store.build_from_file(drafted.name, drafted.path, *head, columns=columns)
+    else:
+        writing = _writing(project)
+        record = store.build(drafted.name, *head, columns=columns, digits=writing.digits, compress=writing.compress)
+    return _validated(project, store, record, progress)
+
+
+def _unsent(project: Project, store: SubmissionStore, drafted: Draft) -> Record | None:
+    def fits(one: Record) -> bool:
+        same_vectors = one["vectors"].get("sha256") == drafted.sha256
+        same_file = all(one["file"].get(name) == value for name, value in drafted.file.items())
+        ours = belongs(one, project.settings.competition) and is_unsent(one)
+        return ours and same_vectors and same_file and store.file_of(one).is_file()
+
+    return next(iter(store.list(where=fits)), None)
+
+
+def is_unsent(record: Record) -> bool:
+    """Whether a submission never reached the service, and can be sent as it is."""
+    return record.state in ("built", "valid") or (record.state == "failed" and record["ref"] is None)
+
+
+def _validated(project: Project, store: SubmissionStore, record: Record, progress: Progress) -> Record:
+    test = read_test(project)
+    report = validate_submission(
+        store.file_of(record),
+        test.ids,
+        image_dimension(project) or record["vectors"]["dimension"],
+        project.settings.competition.submission,
+        captions=test.captions,
+        earlier=last_submission(project, but=record.id),
+    )
+    if not report.valid:
+        store.advance(record, "failed", note=f"{report.error_count} problems in the file")
+        report.raise_for_errors()
+    for warning in report.warnings:
+        progress.note(f"warning: {warning}")
+    if report.sha256 != record["file"]["sha256"]:
+        raise SubmissionError(f"{store.file_of(record)} was changed since it was written", "delete it and submit again")
+    return (
+        record
+        if record.state in ("valid", "failed")
+        else store.advance(record, "valid", note=f"{report.rows:,} rows read back")
+    )
