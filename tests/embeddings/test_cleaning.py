@@ -149,7 +149,9 @@ def test_steps_add_up(pairs: Pairs, tmp_path: Path) -> None:
 def test_extra_pairs_are_trained_on_with_their_weight_and_never_validated_on(
     pairs: Pairs, arrays: dict[str, np.ndarray], write: Callable[..., Path]
 ) -> None:
-    path = write(arrays, {"images/embeddings": arrays["images/embeddings"] + 5}, name="extra.npz")
+    others = np.array([f"elsewhere {text}" for text in arrays["captions/text"]])
+    changed = {"images/embeddings": arrays["images/embeddings"] + 5, "captions/text": others}
+    path = write(arrays, changed, name="extra.npz")
     more, report = apply_data_settings(pairs, DataSettings(extra="extra.npz", extra_weight=0.5), root=path.parent)
     assert (len(more), len(more.images)) == (400, 80)
     assert more.weight is not None
