@@ -137,6 +137,18 @@ class DiskFullError(InterruptedWork):
     kind = "disk_full"
 
 
+REFUSALS = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+)
+"""What the system says where no file or folder can be made: read-only, not permitted, a file in place of a folder."""
+
+
 @contextmanager
 def storage_errors(path: Path, doing: str) -> Iterator[None]:
     """Translate the operating system's refusals while ``doing`` something to ``path`` into our errors.
@@ -152,7 +164,7 @@ def storage_errors(path: Path, doing: str) -> Iterator[None]:
             raise DiskFullError(
                 f"disk full while {doing} {path} ({error.strerror})", "free some space, then run the same command again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+        if error.errno in REFUSALS:
             raise UsageError(
                 f"cannot finish {doing} {path}: {error.strerror}", "choose a folder that you may write to"
             ) from error

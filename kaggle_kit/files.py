@@ -60,6 +60,25 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+class _Blocks:
+    """All that ``np.save`` sees of a file."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.write = file.write
+
+
+def write_npy(path: Path, array: Any) -> None:
+    """Write a NumPy array to ``path`` atomically.
+
+    Into an open file ``np.save`` writes by way of the C library, and does not notice when the disk is full: the array
+    would be cut short without a word.
+    """
+    import numpy as np
+
+    with atomic_writer(path) as file:
+        np.save(_Blocks(file), array, allow_pickle=False)  # type: ignore[arg-type]
+
+
 def to_json(value: Any) -> bytes:
     """``value`` as indented JSON with sorted keys and a final newline; NumPy scalars are understood."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE

@@ -18,7 +18,7 @@ from kaggle_kit.embeddings.lookalikes import group_lookalikes
 from kaggle_kit.embeddings.npz import NPY_MAGIC
 from kaggle_kit.embeddings.pairs import Pairs
 from kaggle_kit.errors import ConfigError, DataError, MissingError
-from kaggle_kit.files import atomic_writer, read_json, write_json
+from kaggle_kit.files import read_json, write_json, write_npy
 from kaggle_kit.settings import FoldSettings
 
 NEVER = -1
@@ -68,8 +68,7 @@ class Folds:
 
     def save(self, folder: Path) -> None:
         """Write ``folds.npy`` and ``folds.json`` into ``folder``, atomically."""
-        with atomic_writer(folder / "folds.npy") as file:
-            np.save(file, self.fold_of_image, allow_pickle=False)
+        write_npy(folder / "folds.npy", self.fold_of_image)
         record = {"count": self.count, "seed": self.seed, "holdout": self.holdout, "digest": self.digest}
         write_json(folder / "folds.json", {**record, "images": len(self.fold_of_image)})
 

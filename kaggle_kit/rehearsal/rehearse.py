@@ -11,7 +11,7 @@ from kaggle_kit.competition import Competition
 from kaggle_kit.config import Project
 from kaggle_kit.embeddings import Pairs, hide_images, write_test_npz, write_train_npz
 from kaggle_kit.errors import UsageError
-from kaggle_kit.files import atomic_writer, hash_of
+from kaggle_kit.files import hash_of, write_npy
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.rehearsal.stage import HOSTED, Rehearsal, stage
 from kaggle_kit.workflow.data import competition_pairs
@@ -88,8 +88,7 @@ def _hosted_files(
     names = competition.files
     write_train_npz(hosted / "files" / names.train, train_part, competition.train_keys)
     write_test_npz(hosted / "files" / names.test, test, competition.test_keys)
-    with atomic_writer(hosted / ANSWERS) as file:  # last: it says that the files are whole
-        np.save(file, answers, allow_pickle=False)
+    write_npy(hosted / ANSWERS, answers)  # last: it says that the files are whole
     return test.ids, answers
 
 

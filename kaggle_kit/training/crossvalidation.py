@@ -165,7 +165,10 @@ def _fold_predictions(folder: Path, fold: int, settings: Settings, captions: int
         path = folder / MemberTask(fold, number, settings.train.seed).name / PREDICTIONS
         if not path.is_file():
             raise MissingError(f"no out-of-fold predictions at {path}", "kk train --resume finishes a run")
-        saved = np.load(path, allow_pickle=False)
+        try:
+            saved = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise DataError(f"{path} is damaged: {error}", "delete it, then kk train --resume RUN") from None
         if saved.shape != tuple(total.shape):
             raise DataError(
                 f"{path} has shape {saved.shape}, the fold needs {tuple(total.shape)}", "train the run anew"

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -152,8 +151,7 @@ def _write(
     started: float,
 ) -> MemberResult:
     half = predictions.half().cpu().numpy()
-    with files.atomic_writer(folder / PREDICTIONS) as file:
-        np.save(file, half, allow_pickle=False)
+    files.write_npy(folder / PREDICTIONS, half)
     options = {"translator": settings.translator.name, "options": dict(settings.translator.options)}
     save_translator(folder / WEIGHTS, translator, {**header, **options, "fold": task.fold, "seed": task.seed})
     result = _result(task, data, settings, translator, torch.from_numpy(half).float(), loop, folder, started)

@@ -22,7 +22,7 @@ from kaggle_kit.embeddings import (
 )
 from kaggle_kit.embeddings.write import npz_writer, one_hot_blocks
 from kaggle_kit.errors import DiskFullError, UsageError
-from kaggle_kit.files import sha256_of
+from kaggle_kit.files import sha256_of, write_npy
 
 
 @pytest.mark.parametrize("compress", [True, False])
@@ -168,3 +168,18 @@ def test_sizes_that_make_no_sense_are_refused(tmp_path: Path, wrong: dict[str, i
     with pytest.raises(UsageError, match=r"captions of \d+ images"):
         generate_competition(tmp_path / "c", **wrong)
     assert not (tmp_path / "c").exists()
+
+
+def test_an_array_that_the_disk_cuts_short_is_told_and_the_older_file_stays(tmp_path: Path) -> None:
+    """What np.save itself does not notice."""
+    path = tmp_path / "a.npy"
+    write_npy(path, np.arange(10))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(DiskFullError, match=r"disk full while writing .*a\.npy"):
+            write_npy(path, np.arange(1000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    np.testing.assert_array_equal(np.load(path), np.arange(10))
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["a.npy"]

@@ -63,6 +63,16 @@ def test_a_single_holdout_covers_its_images_only(pairs, settings_of, tmp_path):
     assert not oof.predictions[~torch.from_numpy(oof.covered)].any()
 
 
+def test_predictions_cut_short_are_named_and_not_used(pairs, settings_of, tmp_path):
+    settings = settings_of(folds=2, epochs=1)
+    run(pairs, settings, tmp_path)
+    path = tmp_path / "fold-0-seed-0" / "predictions.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"fold-0-seed-0.predictions\.npy is damaged") as caught:
+        out_of_fold(tmp_path, pairs, fold_pairs(pairs, settings.folds), settings)
+    assert "kk train --resume" in caught.value.hint
+
+
 @pytest.mark.parametrize("batches", ["captions", "images", "grouped"])
 def test_same_seed_same_weights_and_another_seed_others(pairs, settings_of, tmp_path, batches):
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
