@@ -21,6 +21,9 @@ from kaggle_kit.metrics import deal_galleries, gallery_similarities, ranks_from_
 from kaggle_kit.training.checkpoints import load_translator
 from kaggle_kit.training.crossvalidation import OutOfFold
 
+TWIN_CAPTIONS = 5000
+"""Captions that are compared to tell twins."""
+
 SAME_COSINE = 0.99999
 """Mean cosine from which two sets of predictions count as the same one."""
 
@@ -101,11 +104,13 @@ def refuse_twins(names: Sequence[str], parts: Sequence[OutOfFold]) -> None:
     """
     for later in range(len(parts)):
         for earlier in range(later):
-            both = torch.from_numpy(parts[later].covered & parts[earlier].covered)
-            cosine = (parts[later].predictions[both] * parts[earlier].predictions[both]).sum(1)
+            both = np.flatnonzero(parts[later].covered & parts[earlier].covered)[:TWIN_CAPTIONS]
+            one, other = (unit(parts[number].predictions[torch.from_numpy(both)]) for number in (later, earlier))
+            cosine = (one * other).sum(1)
             if len(cosine) and float(cosine.mean()) > SAME_COSINE:
                 raise DuplicateError(
-                    f"{names[later]} and {names[earlier]} hold the same predictions (mean cosine {float(cosine.mean()):.6f})",
+                    f"{names[later]} and {names[earlier]} hold the same predictions "
+                    f"(mean cosine {float(cosine.mean()):.6f})",
                     "leave one of them out",
                 )
 
@@ -225,3 +230,16 @@ def _greedy(scores: GalleryScores, galleries: Tensor, steps: int) -> Tensor:
         if values[pick] > best_mrr:
             best, best_mrr = counts, values[pick]
     return best / best.sum()
+
+
+def contributions(scores: GalleryScores, weights: Sequence[float]) -> list[dict[str, float]]:
+    """What each part scores alone, and what the ensemble would lose without it, on the same galleries."""
+    given = torch.tensor(weights, dtype=torch.float32)
+    whole = scores.mrr(given)
+    told = []
+    for number in range(len(given)):
+        alone, without = torch.zeros_like(given), given.clone()
+        alone[number], without[number] = 1.0, 0.0
+        adds = whole - scores.mrr(without) if float(without.sum()) > 0 else whole
+        told.append({"alone": scores.mrr(alone), "adds": adds})
+    return told

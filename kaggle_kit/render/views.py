@@ -130,6 +130,7 @@ def _members(record: Mapping[str, Any]) -> View:
                 Column("run", "Run"),
                 Column("weight", "Weight", number, right=True),
                 Column("cv", "CV", number, right=True),
+                Column("adds", "Adds", signed, right=True),
             ),
             rows,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from kaggle_kit.archive import Record, RunStore, provenance
@@ -19,9 +19,11 @@ from kaggle_kit.workflow.train import Run
 
 def ensemble(
     project: Project,
-    runs: Sequence[str],
+    runs: Sequence[str] = (),
     *,
     weights: str | Sequence[float] = "equal",
+    from_archive: int | None = None,
+    explain: bool = False,
     name: str | None = None,
     progress: Progress = SILENCE,
 ) -> Run:
@@ -29,6 +31,8 @@ def ensemble(
 
     Args:
         runs: ids, or unique beginnings, of at least two runs.
+        from_archive: take the best so many runs of the archive that fit together, instead of ``runs``.
+        explain: record what each run scores alone, and what the ensemble would lose without it.
         weights: ``equal``; ``optimised``, chosen on out-of-fold predictions and checked on held-out images; or one number a run.
         name: part of the ensemble's id.
 
@@ -37,13 +41,42 @@ def ensemble(
         DuplicateError: one run twice, or two runs with the same predictions.
         DataError: the runs were trained on different data.
     """
-    records = [finished_run(project, run) for run in runs]
+    if from_archive is not None and runs:
+        raise UsageError("runs were named, and the archive was asked for", "name runs, or give --from-archive")
+    records = [finished_run(project, run) for run in runs] if from_archive is None else _best(project, from_archive)
     _check_members(records)
     weights = _checked_weights(weights, len(records))
     pairs, _ = training_pairs(project, progress=progress)
     parts = [_out_of_fold(project, record, pairs) for record in records]
-    chosen, extra = _weigh(project, records, parts, pairs, weights)
-    return _file(project, records, chosen, extra, parts, pairs, name or "ensemble", progress)
+    chosen, extra, told = _weigh(project, records, parts, pairs, weights, explain=explain)
+    return _file(project, records, chosen, extra, told, parts, pairs, name or "ensemble", progress)
+
+
+def _best(project: Project, most: int) -> list[Record]:
+    """The finished runs of the archive with the best CV that share data, competition and folds with the very best."""
+    competition = project.settings.competition
+    finished = RunStore(project.models_dir).list(
+        where=lambda one: (
+            one["kind"] == "run"
+            and one.state == "done"
+            and one["competition"] == competition.slug
+            and one["rehearsal"] == competition.rehearsal
+        )
+    )
+    ranked = sorted(finished, key=lambda one: one["cv"]["mrr"], reverse=True)
+    fitting = [
+        one for one in ranked if all(one[part] == ranked[0][part] for part in ("folds",)) and _same_data(one, ranked[0])
+    ]
+    return _without_repeats(fitting)[:most]
+
+
+def _same_data(one: Record, other: Record) -> bool:
+    return all(one["data"][name] == other["data"][name] for name in ("train_sha256", "captions"))
+
+
+def _without_repeats(records: Sequence[Record]) -> list[Record]:
+    """One run of each configuration: the same settings trained again make the same predictions."""
+    return list({one["config_digest"]: one for one in reversed(records)}.values())[::-1]
 
 
 def _check_members(records: Sequence[Record]) -> None:
@@ -76,7 +109,9 @@ def _out_of_fold(project: Project, record: Record, pairs: Pairs) -> Any:
             f"here are {len(pairs):,}",
             "use the same [data] settings for all members",
         )
-    return out_of_fold(record.folder, pairs, folds, Settings.from_dict(record["config"]))
+    found = out_of_fold(record.folder, pairs, folds, Settings.from_dict(record["config"]))
+    # many members are held at once, and they were saved in half precision anyway
+    return replace(found, predictions=found.predictions.half())
 
 
 def _weigh(
@@ -85,17 +120,18 @@ def _weigh(
     parts: Sequence[Any],
     pairs: Pairs,
     weights: str | Sequence[float],
-) -> tuple[list[float], dict[str, Any]]:
-    """The weights, and what the choice of them is worth on images that did not choose them."""
+    *,
+    explain: bool,
+) -> tuple[list[float], dict[str, Any], list[dict[str, float]]]:
+    """The weights, what the choice of them is worth on images that did not choose them, and what each run adds."""
     import torch
 
-    from kaggle_kit.ensemble import choose_weights, gallery_scores, refuse_twins
+    from kaggle_kit.ensemble import choose_weights, contributions, gallery_scores, refuse_twins
 
     refuse_twins([record.id for record in records], parts)
-    if weights == "equal":
-        return [1.0 / len(records)] * len(records), {}
-    if not isinstance(weights, str):
-        return [weight / sum(weights) for weight in weights], {}
+    chosen, extra = _simple_weights(weights, len(records)), {}
+    if not explain and chosen is not None:
+        return chosen, extra, []
     scores = gallery_scores(
         parts,
         torch.from_numpy(pairs.images.copy()),
@@ -103,8 +139,17 @@ def _weigh(
         gallery_size=project.settings.competition.gallery_size,
         seed=project.settings.validation.seed,
     )
-    chosen = choose_weights(scores)
-    return chosen.weights, {key: value for key, value in asdict(chosen).items() if key != "weights"}
+    if chosen is None:
+        choice = choose_weights(scores)
+        chosen, extra = choice.weights, {key: value for key, value in asdict(choice).items() if key != "weights"}
+    return chosen, extra, contributions(scores, chosen) if explain else []
+
+
+def _simple_weights(weights: str | Sequence[float], count: int) -> list[float] | None:
+    """Equal or given weights, summing to 1; None when they are to be chosen."""
+    if weights == "equal":
+        return [1.0 / count] * count
+    return None if isinstance(weights, str) else [weight / sum(weights) for weight in weights]
 
 
 def _checked_weights(weights: str | Sequence[float], count: int) -> str | Sequence[float]:
@@ -123,6 +168,7 @@ def _file(
     records: Sequence[Record],
     weights: Sequence[float],
     extra: dict[str, Any],
+    told: Sequence[dict[str, float]],
     parts: Sequence[Any],
     pairs: Pairs,
     name: str,
@@ -132,6 +178,7 @@ def _file(
     from kaggle_kit.training.crossvalidation import score_out_of_fold
 
     used = [(record, weight, part) for record, weight, part in zip(records, weights, parts, strict=True) if weight > 0]
+    explained = dict(zip([record.id for record in records], told, strict=False))
     together = combine_out_of_fold([part for _, _, part in used], [weight for _, weight, _ in used])
     score, dot_score, scores = score_out_of_fold(together, pairs, project.settings)
     first = records[0]
@@ -143,7 +190,10 @@ def _file(
         "state": "done",
         "translator": " + ".join(dict.fromkeys(member["translator"] for member, _, _ in used)),
         "loss": "",
-        "members": [{"run": member.id, "weight": weight, "cv": member["cv"]["mrr"]} for member, weight, _ in used],
+        "members": [
+            {"run": member.id, "weight": weight, "cv": member["cv"]["mrr"], **explained.get(member.id, {})}
+            for member, weight, _ in used
+        ],
         "selection": extra,
         "data": first["data"],
         "folds": first["folds"],

@@ -201,3 +201,17 @@ def test_extra_weight_and_dropped_captions_reach_the_training(make_project, clea
     pairs = load_pairs(next((clean_world / "data").glob("*/train/train/train.npz")))
     assert run.record["cv"]["images"] == len(pairs.images), "dropped captions are still validated on"
     assert run.record["data"]["report"]
+
+
+def test_the_archives_best_runs_make_an_ensemble_and_say_what_each_adds(make_project, project, run):
+    other = train(make_project(**NETWORK))
+    train(project)  # the same settings again: no new prediction
+    train(make_project(**{"folds.seed": 7}))  # other folds: does not fit
+    best = ensemble(project, from_archive=5, explain=True)
+    assert {m["run"] for m in best.record["members"]} >= {other.id}
+    assert len(best.record["members"]) == 2
+    for member in best.record["members"]:
+        assert 0 < member["alone"] < 1
+        assert -1 < member["adds"] < 1
+    with pytest.raises(UsageError, match="runs were named, and the archive was asked for"):
+        ensemble(project, [run.id, other.id], from_archive=5)
