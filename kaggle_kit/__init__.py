@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.cache import cached_files as cached_files
     from kaggle_kit.workflow.cache import clear_cache as clear_cache
     from kaggle_kit.workflow.catalogue import catalogue as catalogue
+    from kaggle_kit.workflow.compare import compare as compare
     from kaggle_kit.workflow.describe import describe_data as describe_data
     from kaggle_kit.workflow.ensemble import ensemble as make_ensemble  # noqa: F401
     from kaggle_kit.workflow.fetch import fetch as fetch
@@ -66,6 +67,7 @@ _PLACES = {
     "Settings": "config:Settings",
     "cached_files": "workflow.cache:cached_files",
     "catalogue": "workflow.catalogue:catalogue",
+    "compare": "workflow.compare:compare",
     "clear_cache": "workflow.cache:clear_cache",
     "demo": "rehearsal.demo:demo",
     "describe_data": "workflow.describe:describe_data",

@@ -30,6 +30,7 @@ COMMANDS = (
     "sync",
     "validate",
     "ensemble",
+    "compare",
     "runs",
     "submissions",
     "final",

@@ -162,6 +162,30 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **names, "cv": cv.get("mrr"), "cv_error": cv.get("error")}
 
 
+def comparison(table: Any) -> View:
+    """Runs beside each other; differences are to the first."""
+    yield Grid(
+        (
+            Column("run", "Run"),
+            Column("cv", "CV", number, right=True),
+            Column("cv_error", "Error", number, right=True, order=1),
+            Column("full_mrr", "Full", number, right=True, order=2),
+            Column("difference", "Difference", signed, right=True),
+            Column("difference_error", "±", number, right=True),
+            Column("interval", "95 %", order=4),
+            Column("seconds", "Time", lambda value: duration(value) if value else "", right=True),
+            Column("parameters", "Parameters", lambda value: f"{value:,}", right=True, order=3),
+            Column("megabytes", "MB", lambda value: f"{value:.0f}", right=True, order=6),
+            Column("ms_a_query", "ms/query", lambda value: f"{value:.3f}", right=True, order=5),
+        ),
+        [{**row, "interval": _interval(row)} for row in table.rows],
+    )
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    return "" if row["low"] is None else f"{signed(row['low'])} to {signed(row['high'])}"
+
+
 def predicted(result: Any) -> View:
     """A submission file that was written."""
     file = result.file
