@@ -142,11 +142,11 @@ def _write_train(path: Path, train: _Train, keys: TrainKeys, widths: tuple[int, 
     )
     done = 0
 
-    def watched(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    def watched(blocks: Iterator[np.ndarray], itemsize: int = 4) -> Iterator[np.ndarray]:
         nonlocal done
         for block in blocks:
             yield block
-            done += block.nbytes
+            done += block.size * itemsize
             task.update(done)
 
     with npz_writer(path) as writer:
@@ -157,7 +157,7 @@ def _write_train(path: Path, train: _Train, keys: TrainKeys, widths: tuple[int, 
         writer.add_blocks(keys.caption_texts, text[:1], np.dtype(f"<U{MAX_CAPTION}"), train.sentence_blocks())
         writer.add_blocks(keys.caption_embeddings, text, np.dtype(np.float32), watched(train.text_blocks()))
         index = np.repeat(np.arange(train.images), train.counts)
-        writer.add_blocks(keys.label, label, np.dtype(bool), watched(one_hot_blocks(index, train.images)))
+        writer.add_blocks(keys.label, label, np.dtype(bool), watched(one_hot_blocks(index, train.images), 1))
         writer.add(keys.image_names, train.names())
         writer.add_blocks(keys.image_embeddings, image, np.dtype(np.float32), watched(train.image_blocks()))
     task.finish()

@@ -429,6 +429,49 @@ def test_second_fetch_at_the_same_time_is_refused(project, server):
     assert server.requests == []
 
 
+CHILD = """
+import resource
+from pathlib import Path
+from faults import QUICK, SLUG
+from kaggle_kit.config import Project, Settings
+from kaggle_kit.errors import UsageError
+from kaggle_kit.workflow.fetch import fetch
+project = Project(Path.cwd(), Settings.from_dict({"competition": {"slug": SLUG}, "service": QUICK}))
+try:
+    fetch(project, everything=%s)
+    print("done", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+except UsageError as error:
+    print("refused", error.message)
+"""
+
+
+def fetching(*, everything=False):
+    """A process that fetches and says how it ended."""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.Popen([sys.executable, "-c", CHILD % everything], stdout=subprocess.PIPE, text=True, env=environ)
+
+
+def test_of_two_fetches_at_once_one_works_and_the_other_is_refused_or_has_nothing_to_do(project, server, hosted):
+    said = [process.communicate(timeout=60)[0].split()[0] for process in (fetching(), fetching(), fetching())]
+    assert "done" in said
+    assert set(said) <= {"done", "refused"}
+    assert set(tree(project.data_dir / SLUG)) == {TRAIN, TEST, CAPTIONS, "fetch.json"}
+    assert fetch(project, verify=True).notes == ["all 3 files are what was fetched"]
+    assert len(server.asked("/storage/files/")) == 3, "every file came once"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("everything", [False, True], ids=["files", "everything"])
+def test_memory_does_not_grow_with_the_files(project, server, hosted, everything):
+    """300 MB, twice what the process may take with Python and the client in it."""
+    with open(hosted.files / TRAIN, "r+b") as file:
+        file.truncate(300_000_000)
+    word, peak_kb = fetching(everything=everything).communicate(timeout=120)[0].split()
+    assert word == "done"
+    assert int(peak_kb) < 150_000
+    assert (project.data_dir / SLUG / TRAIN).stat().st_size == 300_000_000
+
+
 @pytest.mark.skipif(not os.path.isdir("/sys"), reason="no folder here that nobody may write to, not even root")
 def test_folder_that_may_only_be_read_is_told(project, server):
     project = Project(project.root, replace(project.settings, paths=replace(project.settings.paths, data="/sys")))
