@@ -16,9 +16,12 @@ from kaggle_kit.errors import DataError, MissingError, storage_errors
 
 BLOCK_BYTES = 1 << 20
 
+ANYONE, OWNER_ONLY = 0o666, 0o644
+"""Modes of new files, from which the user's umask takes away: as the umask says; in no case writable by the group."""
+
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
+def atomic_writer(path: Path, *, mode: int = ANYONE) -> Iterator[IO[bytes]]:
     """A binary file that becomes ``path`` when the block ends well, and never exists in part.
 
     Written beside the target with the user's umask, flushed to the disk, then renamed. When the block raises, the target keeps its former
@@ -32,7 +35,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     with storage_errors(path, "writing"):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(temporary, "xb") as file:
+            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -54,9 +57,9 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, mode: int = ANYONE) -> None:
     """Write ``content`` to ``path`` atomically."""
-    with atomic_writer(path) as file:
+    with atomic_writer(path, mode=mode) as file:
         file.write(content)
 
 
@@ -85,9 +88,9 @@ def to_json(value: Any) -> bytes:
     return orjson.dumps(value, option=options, default=str)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, mode: int = ANYONE) -> None:
     """Write ``value`` to ``path`` atomically as JSON."""
-    write_bytes(path, to_json(value))
+    write_bytes(path, to_json(value), mode=mode)
 
 
 def read_json(path: Path) -> Any:

@@ -52,8 +52,9 @@ class Template:
 
     def hosted(self, **rules: object) -> HostedCompetition:
         """The competition as a server plays it."""
-        values = {"gallery_size": 20, "rivals": (Rival("rivals", 0.5),), **rules}
-        return HostedCompetition(SLUG, "Tiny", self.folder / "data", np.arange(1, TEST + 1), self.answers, **values)
+        values = {"title": "Tiny", "gallery_size": 20, "rivals": (Rival("rivals", 0.5),), **rules}
+        files, ids = self.folder / "data", np.arange(1, TEST + 1)
+        return HostedCompetition(slug=SLUG, files=files, ids=ids, answers=self.answers, **values)
 
 
 @pytest.fixture(scope="session")

@@ -54,9 +54,21 @@ def chain(
     """
     return [
         *_submission_links(submissions, record, checks),
-        *_member_links(record["members"], runs, checks, frozenset()),
+        *_member_links(_sources(record, runs), runs, checks, frozenset()),
         *_data_links({"test": record.get("test")}, checks),
     ]
+
+
+def _sources(record: Record, runs: RunStore) -> list[Mapping[str, Any]]:
+    """The ensemble that was submitted, whose members follow from it; else the runs themselves."""
+    members: list[Mapping[str, Any]] = record["members"]
+    name = record.get("run")
+    if not name or name in [member.get("run") for member in members]:
+        return members
+    try:
+        return [{"run": name}] if runs.read(name)["members"] else [{"run": name}, *members]
+    except KaggleKitError:
+        return [{"run": name}, *members]
 
 
 def _submission_links(submissions: SubmissionStore, record: Record, checks: ChainChecks) -> Iterator[Link]:
@@ -98,7 +110,8 @@ def _member_links(
             continue
         step = "ensemble" if run["kind"] == "ensemble" else "run"
         yield Link(step, name, ", ".join(part for part in (weight, _run_words(run)) if part))
-        yield from _run_links(run, runs, checks)
+        if step == "run":  # folds, settings and data of an ensemble are those of its members
+            yield from _run_links(run, runs, checks)
         if name not in above:  # a record that names itself must not go round for ever
             yield from _member_links(run["members"], runs, checks, above | {name})
 

@@ -28,7 +28,7 @@ from kaggle_kit.errors import (
     UsageError,
     storage_errors,
 )
-from kaggle_kit.files import read_json, write_json
+from kaggle_kit.files import OWNER_ONLY, read_json, write_json
 from kaggle_kit.version import VERSION
 
 INDEX_NAME = "index.sqlite"
@@ -217,7 +217,7 @@ class RecordStore:
     def _write(self, record_id: str, record: dict[str, Any]) -> Record:
         record = {**record, "revision": record.get("revision", 0) + 1, "written_by": VERSION}
         whole = completed(record, self.fields)
-        write_json(self._path(record_id), whole)
+        write_json(self._path(record_id), whole, mode=OWNER_ONLY)
         return Record(whole, self.folder_of(record_id))
 
     @contextmanager
