@@ -159,7 +159,7 @@ def gallery_reciprocal_ranks(
     )
     for captions, shown in dealt:
         ranks = ranks_from_scores(*gallery_similarities(predictions, rows, captions, shown))
-        total[shown] += 1.0 / ranks.double().cpu().numpy()
+        total[shown] += 1.0 / ranks.cpu().double().numpy()
         times[shown] += 1
     return np.where(times > 0, total / np.maximum(times, 1), np.nan)
 
@@ -237,7 +237,9 @@ def competition_score(
         / ranks_from_scores(
             predictions[start : start + gallery_size].float() @ rows[start : start + gallery_size].T,
             torch.arange(min(gallery_size, len(rows) - start), device=rows.device),
-        ).double()
+        )
+        .cpu()
+        .double()
         for start in range(0, len(rows), gallery_size)
     ]
     return float(torch.cat(reciprocal).mean())
@@ -267,8 +269,8 @@ def retrieval_scores(
         picks, shown = next(deal_galleries(image_of_caption[own], gallery_size=whole, draws=1, seed=seed))
         queries = predictions[torch.from_numpy(own[picks[0]]).to(predictions.device)]
         gallery = images[torch.from_numpy(shown[0]).to(images.device)]
-        ranks.append(retrieval_ranks(queries, gallery, torch.arange(whole, device=queries.device)).double())
-        cosines.append((unit(queries) * unit(gallery)).sum(1).double())
+        ranks.append(retrieval_ranks(queries, gallery, torch.arange(whole, device=queries.device)).cpu().double())
+        cosines.append((unit(queries) * unit(gallery)).sum(1).cpu().double())
         sizes.append(whole)
     return _summary(torch.cat(ranks), torch.cat(cosines), round(float(np.mean(sizes))))
 

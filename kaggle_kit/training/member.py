@@ -133,10 +133,11 @@ def train_member(
 def _prepared(data: FoldData, settings: Settings, hardware: Hardware, seed: int) -> Translator:
     d_text, d_image = data.text.shape[1], data.images.shape[1]
     translator = build_translator(settings.translator.name, d_text, d_image, settings.translator.options)
-    translator = translator.to(hardware.device)
+    # mps has neither float64 nor eigendecompositions
+    place = "cpu" if hardware.device == "mps" else hardware.device
     with torch.no_grad():
-        translator.prepare(data.fit_data(seed, hardware.device))
-    return translator
+        translator.to(place).prepare(data.fit_data(seed, place))
+    return translator.to(hardware.device)
 
 
 def _write(

@@ -16,6 +16,9 @@ STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Penalties tried, as shares of the mean diagonal of the Gram matrix: the same for every scale and number of captions."""
 EXPONENTS = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75)
 HELD_OUT = 0.2
+FEWEST_IMAGES = 20
+MIDDLE = (0.1, 0.5)
+"""Strength and exponent where there are too few images to choose by."""
 DRAWS = 2
 BLOCK_ROWS = 16_384
 
@@ -142,7 +145,9 @@ def fit_whitened_ridge(
         The map (d, d_image) float32 for captions with their mean taken off, and that mean (d,).
     """
     strength, exponent = options.strength, options.exponent
-    if strength is None or exponent is None:
+    if len(images) < FEWEST_IMAGES:
+        strength, exponent = strength or MIDDLE[0], MIDDLE[1] if exponent is None else exponent
+    elif strength is None or exponent is None:
         strength, exponent = choose_ridge(x, images, data, spectrum, options)
     mean = x.mean(0)
     moments = Moments.of(x - mean, images, data.image_of_caption, data.weight)

@@ -256,3 +256,14 @@ def test_geglu_block_is_the_formula():
     u, v = block.gates(stream).chunk(2, dim=1)
     stream = stream + block.norm(F.gelu(u) * v)
     assert torch.allclose(model(x), model.layers[7](F.gelu(model.layers[5](stream))), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in translators])
+@pytest.mark.parametrize("images", [2, 5, 30])
+def test_every_translator_prepares_on_very_little_data(name, images):
+    torch.manual_seed(0)
+    text, vectors = torch.randn(images, 12), torch.randn(images, 10)
+    translator = build_translator(name, 12, 10, {})
+    translator.prepare(pairs_of(text, vectors))
+    translator.eval().finish(pairs_of(text, vectors))
+    assert torch.isfinite(translator.translate(text)).all()
