@@ -21,6 +21,7 @@ from kaggle_kit.kaggle_service import KaggleService, RemoteFile, unpack
 from kaggle_kit.kaggle_service.download import bytes_there
 from kaggle_kit.kaggle_service.unpack import inside, member_names, safe_path
 from kaggle_kit.progress import SILENCE, Progress, Task
+from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.manifest import Entry, Manifest
 
 BLOCK = 1 << 20
@@ -139,7 +140,7 @@ class _Fetch:
         self.folder = project.data_dir / competition.slug
         self.manifest = Manifest.load(project.data_dir, competition.slug)
         self._names = competition.files
-        self._settings = project.settings.service
+        self._project = project
         self._progress = progress
         self._environ = environ
         self._given_service = service
@@ -389,7 +390,7 @@ class _Fetch:
     # -- shared ------------------------------------------------------------------------------------------------------
 
     def _service(self) -> KaggleService:
-        return self._given_service or KaggleService(self._settings, environ=self._environ, progress=self._progress)
+        return connect(self._project, self._given_service, environ=self._environ, progress=self._progress)
 
     def _described(self) -> list[str]:
         names = [self._names.train, self._names.test, self._names.test_captions]

@@ -6,6 +6,7 @@ from kaggle_kit.archive import HistoryTable, SubmissionStore, history_table
 from kaggle_kit.config import Project
 from kaggle_kit.kaggle_service import KaggleService, LeaderboardRow
 from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.workflow.connect import connect
 
 
 def history(
@@ -46,7 +47,7 @@ def public_board(
         CredentialsError, MissingError, ServiceError: the service said no, or cannot be reached.
     """
     slug = project.settings.competition.slug
-    service = service or KaggleService(project.settings.service, progress=progress)
+    service = connect(project, service, progress=progress)
     rows, own = service.leaderboard(slug), own_teams(service, slug)
     rank = None if own else service.competition(slug).user_rank
     listed = [_row(row, own=row.team in own or row.rank == rank) for row in rows]

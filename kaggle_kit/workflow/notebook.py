@@ -13,6 +13,7 @@ from kaggle_kit.errors import DuplicateError, UsageError
 from kaggle_kit.files import hash_of
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.draft import is_unsent
 from kaggle_kit.workflow.preflight import preflight
 from kaggle_kit.workflow.remote_state import belongs, heal
@@ -50,7 +51,7 @@ def submit_notebook(
     """
     output = _output(kernel, version, file_name)
     store = SubmissionStore(project.submissions_dir)
-    service = service or KaggleService(project.settings.service, progress=progress)
+    service = connect(project, service, progress=progress)
     competition = project.settings.competition
     with store.sending(competition.slug):
         settled = heal(store, service, competition, project.settings.submit, progress.note)

@@ -17,6 +17,7 @@ from kaggle_kit.errors import (
 )
 from kaggle_kit.kaggle_service import AnswerLost, KaggleService
 from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.draft import Draft, draft, file_draft
 from kaggle_kit.workflow.preflight import preflight
 from kaggle_kit.workflow.remote_state import find_arrived, heal, tag_of
@@ -62,7 +63,7 @@ def submit(
         InterruptedWork: sent, and the score is still awaited.
     """
     store = SubmissionStore(project.submissions_dir)
-    service = service or KaggleService(project.settings.service, progress=progress)
+    service = connect(project, service, progress=progress)
     competition, settings = project.settings.competition, project.settings.submit
     with store.sending(competition.slug):
         settled = heal(store, service, competition, settings, progress.note)

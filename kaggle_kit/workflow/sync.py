@@ -10,6 +10,7 @@ from kaggle_kit.config import Project
 from kaggle_kit.files import hash_of
 from kaggle_kit.kaggle_service import KaggleService, RemoteSubmission
 from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.remote_state import absorb, belongs, heal, match
 
 
@@ -38,7 +39,7 @@ def sync(project: Project, *, service: KaggleService | None = None, progress: Pr
         DuplicateError: a ``kk submit`` is under way.
     """
     settings, competition = project.settings, project.settings.competition
-    service = service or KaggleService(settings.service, progress=progress)
+    service = connect(project, service, progress=progress)
     store = SubmissionStore(project.submissions_dir)
     with store.sending(competition.slug, timeout_s=settings.service.connect_timeout_s):
         settled = heal(store, service, competition, settings.submit, progress.note)

@@ -243,3 +243,11 @@ def test_the_history_shows_cv_beside_the_scores_and_the_board_marks_the_own_team
     assert table.to_frame().shape[0] == 1
     board = public_board(project, service=service)
     assert [r["own"] for r in board.rows].count(True) == 1
+
+
+def test_a_rehearsals_folder_never_calls_kaggle(make_project, run):
+    over = make_project(**{"competition.rehearsal": True})
+    with pytest.raises(UsageError, match="is a rehearsal; its server ran inside"):
+        submit(over, run.id, message="m")
+    with pytest.raises(UsageError, match="is a rehearsal"):
+        sync(over)
