@@ -66,7 +66,7 @@ def command(
         raise UsageError("a notebook's output needs --kernel and --kernel-version, and no other target")
     options |= {"confirm": _question(session) if confirm else None, "progress": session.progress}
     project = session.project(service=True)
-    if kernel is not None:
+    if kernel is not None and kernel_version is not None:
         record = kaggle_kit.submit_notebook(project, kernel, kernel_version, file_name, **options)
     else:
         record = kaggle_kit.submit(project, target, **options)
