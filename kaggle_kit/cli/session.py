@@ -101,18 +101,21 @@ class Session:
             self.screen.warn(f"Using the server at {server}")
         return project
 
-    def refuse_settings(self, why: str, *, but: tuple[str, ...] = ()) -> None:
+    def refuse_settings(self, why: str, *, but: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> None:
         """Refuse flags that would have no effect.
 
         Args:
             why: what makes them so.
             but: sections whose settings do have an effect.
+            only: the settings that have none; nothing else is refused then.
 
         Raises:
             UsageError: a setting or configuration file was given.
         """
         flags = [flag for key, flag in self.origins.items() if key.partition(".")[0] not in but]
         flags += ["--config"] if self.config else []
+        if only:
+            flags = [flag for key, flag in self.origins.items() if key in only]
         if flags:
             raise UsageError(f"{', '.join(dict.fromkeys(flags))} cannot be combined with {why}")
 

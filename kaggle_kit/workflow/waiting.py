@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from kaggle_kit.archive import Record, SubmissionStore
+from kaggle_kit.archive import Record, RecordChanged, SubmissionStore
 from kaggle_kit.config import Project
 from kaggle_kit.errors import InterruptedWork, KaggleKitError, ServiceError, SubmissionError
 from kaggle_kit.kaggle_service import KaggleService
@@ -45,7 +45,7 @@ def await_score(
             "kk validate checks a file; the record keeps the reason",
         )
     if (place := _place(service, project.settings.competition.slug)) is not None:
-        record = store.update(record, rank=place)
+        record = store.update(record.id, rank=place)
     progress.note(verdict(project, store, record))
     return record
 
@@ -64,7 +64,10 @@ def _looked_for(
     while record.state == "sent":
         try:
             remote = service.submission(record["ref"], slug)
+            record = store.read(record.id)  # a kk sync in another window may have been first
             record = absorb(store, record, remote) if remote is not None else record
+        except RecordChanged:
+            continue
         except ServiceError as error:
             progress.note(f"cannot look at the score just now: {error.message}")
         waited = time.monotonic() - started

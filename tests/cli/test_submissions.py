@@ -90,6 +90,14 @@ def test_what_fewer_digits_cost_is_measured_out_of_fold_and_shown(faulty, tiny, 
     assert "cannot be measured here" in kk("predict", "--digits", "2").err
 
 
+def test_file_that_is_sent_as_it_is_cannot_be_rewritten(faulty, tiny, kk):  # noqa: F811
+    assert kk("predict", "-q").code == 0
+    refused = kk("submit", "submission.csv", "-m", "x", "--digits", "3", "--zip")
+    assert refused.code == 2
+    assert "--digits, --zip/--no-zip cannot be combined with a file that is sent as it is" in refused.err
+    assert kk("submit", "submission.csv", "-m", "x", "-q").code == 0
+
+
 def test_index_is_made_anew_and_a_broken_record_is_named_and_left(faulty, tiny, kk):  # noqa: F811
     assert kk("submit", "-m", "x", "-q").code == 0
     broken = tiny / "submissions_archive" / "20200101-000000-broken-000000" / "record.json"

@@ -88,6 +88,22 @@ def test_ctrl_c_leaves_the_score_to_sync(project, run, serve, connect, monkeypat
     assert store.load().state == "scored"
 
 
+def test_a_sync_meanwhile_does_not_disturb_the_wait(project, run, serve, connect, monkeypatch):
+    server = serve()
+    score, asked = server.score, []
+    monkeypatch.setattr(server, "score", asked.append)
+    service = connect(server)
+
+    def sync_elsewhere():
+        if asked:
+            score(asked.pop())
+            assert sync(project, service=connect(server)).updated
+
+    record = submit(project, run.id, message="m", service=service, progress=Watching(sync_elsewhere))
+    assert record.state == "scored"
+    assert [entry["state"] for entry in record["history"]].count("scored") == 1
+
+
 def test_sync_reads_every_page_and_fills_private_scores_after_the_deadline(
     make_project, run, serve, connect, world, tmp_path
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +14,8 @@ from kaggle_kit.cli.options import Duration, setting_option, settings_options
 from kaggle_kit.cli.root import Described
 from kaggle_kit.cli.session import Session, pass_session
 from kaggle_kit.errors import UsageError
+
+FILE_SUFFIXES = (".csv", ".zip", ".gz")
 
 
 @click.command(
@@ -64,6 +67,8 @@ def command(
     """
     if (kernel is None) != (kernel_version is None) or (kernel and target):
         raise UsageError("a notebook's output needs --kernel and --kernel-version, and no other target")
+    if kernel is not None or (target and Path(target).suffix.lower() in FILE_SUFFIXES):
+        session.refuse_settings("a file that is sent as it is", only=("submit.digits", "submit.zip"))
     options |= {"confirm": _question(session) if confirm else None, "progress": session.progress}
     project = session.project(service=True)
     if kernel is not None and kernel_version is not None:
