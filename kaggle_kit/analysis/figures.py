@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "pdf", "svg")
 # Blue and vermillion of Okabe and Ito: told apart with any colour vision, and light against dark in grey.
-TRAIN = {"color": "#0072B2", "alpha": 0.55, "label": "train"}
-TEST = {"color": "#D55E00", "linewidth": 1.8, "label": "test"}
+TRAIN: dict[str, Any] = {"color": "#0072B2", "alpha": 0.55, "label": "train"}
+TEST: dict[str, Any] = {"color": "#D55E00", "linewidth": 1.8, "label": "test"}
 BINS = 60
 DOTS_PER_INCH = 150
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,7 +59,7 @@ def _shown(facts: Mapping[str, Any], key: str) -> str:
     return str(value)[:12] if key == "sha256" else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _comparisons(test: Mapping[str, Any]) -> View:
+def _comparisons(test: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """Rows about what the two files have in common."""
     if not test:
         return
@@ -111,6 +111,6 @@ def _when(seconds: float) -> str:
 
 def written_competition(written: Any) -> View:
     """The files of a made-up competition."""
-    rows = [{"name": str(written.folder / name), "size": bytes_} for name, bytes_ in written.files.items()]
+    rows = [{"name": str(written.folder / name), "size": count} for name, count in written.files.items()]
     yield Grid((Column("name", "File", least=20), Column("size", "Size", size, right=True)), rows)
     yield line(f"kk fetch --from {written.folder} takes them into a project")
