@@ -1,7 +1,7 @@
 """kill -9 at random instants of train and of submit: no record lost, none doubled, and the next command heals.
 
-The instants are drawn from a seed, between a third of the usual time, when the imports are done, and some time after the usual end: ten
-of each in the slow tests, a hundred of each in the long ones.
+The instants are drawn from a seed: most between the first trace of the work on disk and a little after its usual end, some from the start
+of the process. Ten kills of each in the slow tests, a hundred of each in the long ones; processes that ended before do not count.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,24 +36,47 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def seconds_of(*arguments: str) -> float:
-    """How long a command takes when nobody kills it."""
-    begun = time.monotonic()
-    process = start(*arguments)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, out + err
-    return time.monotonic() - begun
+class Killer:
+    """Kills a command at drawn instants.
 
+    Args:
+        command: what follows ``kk``.
+        begun: whether the work shows on disk.
+        seed: of the instants.
+    """
 
-def kill_at(moment_s: float, *arguments: str) -> bool:
-    """Start a command and kill it after ``moment_s`` seconds; whether it was still running then."""
-    process = start(*arguments)
-    try:
-        process.wait(moment_s)
-    except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
-    return process.returncode == -signal.SIGKILL
+    def __init__(self, command: tuple[str, ...], begun: Callable[[], bool], seed: int) -> None:
+        self.command, self.begun, self.dice = command, begun, random.Random(seed)
+        killed, self.usual = self._run(120.0, self.command, begun)
+        assert not killed
+
+    def strike(self, *command: str) -> bool:
+        """Run the command (or another of about its length) and kill it; whether it was still running then."""
+        from_start = bool(command) or self.dice.random() < 0.2
+        length = self.dice.uniform(0, 1.1)
+        killed, took = self._run(
+            length * (2.0 if from_start else self.usual),
+            command or self.command,
+            (lambda: True) if from_start else self.begun,
+        )
+        if not from_start:  # the machine may have become quicker or slower meanwhile
+            self.usual *= 1.03 if killed else 0.8 + 0.2 * min(1.0, took / self.usual)
+        return killed
+
+    @staticmethod
+    def _run(seconds: float, command: tuple[str, ...], begun: Callable[[], bool]) -> tuple[bool, float]:
+        process = start(*command)
+        while process.poll() is None and not begun():
+            time.sleep(0.001)
+        since = time.monotonic()
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+        took = time.monotonic() - since
+        out, err = process.communicate(timeout=60)
+        assert process.returncode in (0, -signal.SIGKILL), out + err
+        return process.returncode != 0, took
 
 
 def forget(folder: Path, server: FaultyServer | None = None) -> None:
@@ -65,11 +89,12 @@ def forget(folder: Path, server: FaultyServer | None = None) -> None:
 
 def submit_and_kill(count: int, server: FaultyServer, folder: Path, kk) -> Counter[str]:
     """Kill ``count`` submissions at drawn instants, each in an archive of its own, and heal each; where they were caught."""
-    usual = seconds_of(*SUBMIT)
-    dice, caught = random.Random(6), Counter[str]()
-    for _ in range(count):
+    killer = Killer(SUBMIT, lambda: any((folder / "submissions_archive").glob("*.lock")), seed=6)
+    caught, kills = Counter[str](), 0
+    while kills < count:
         forget(folder, server)
-        killed = kill_at(dice.uniform(0.35, 1.1) * usual, *SUBMIT)
+        killed = killer.strike()
+        kills += killed
         before = len(server.book.submissions())
         states = "+".join(one.state for one in records_left(folder)) or "no record"
         caught[f"{states}, {before} at the server" if killed else "ended before"] += 1
@@ -95,29 +120,32 @@ def records_left(folder: Path):
 
 def train_and_kill(count: int, folder: Path, kk) -> Counter[str]:
     """Kill ``count`` runs at drawn instants, some of them again while they are resumed, and finish each; where they were caught."""
-    shutil.rmtree(folder / "models_archive")
-    usual = seconds_of(*TRAIN)
-    store = RunStore(folder / "models_archive")
+    archive = folder / "models_archive"
+    shutil.rmtree(archive)
+    store, kept = RunStore(archive), 0
+    killer = Killer(TRAIN, lambda: len(list(archive.glob("2*"))) > kept, seed=7)
     (whole,) = store.list()
-    expected, dice, caught = weights(whole), random.Random(7), Counter[str]()
-    for _ in range(count):
-        known = {run.id for run in store.list()}
-        killed = kill_at(dice.uniform(0.35, 1.05) * usual, *TRAIN)
-        new = [run for run in store.list() if run.id not in known]
-        assert len(new) <= 1
+    expected, kept = weights(whole), 1
+    caught, kills = Counter[str](), 0
+    while kills < count:
+        killed = killer.strike()
+        kills += killed
         assert store.scan().broken == []
-        caught["no record" if not new else f"{new[0].state}{'' if killed else ', ended before'}"] += 1
-        if not new:
-            continue
-        if killed and dice.random() < 0.3:
-            caught["killed again"] += kill_at(dice.uniform(0.4, 1.0) * usual, "train", "--resume", new[0].id, "-q")
-        if store.read(new[0].id).state != "done":
-            assert kk("train", "--resume", new[0].id, "-q").code == 0
-        done = store.read(new[0].id)
-        assert done.state == "done"
-        assert weights(done) == expected  # bit for bit those of the run that nobody killed
-        assert known < {run.id for run in store.list()}
-        shutil.rmtree(done.folder)
+        new = [run for run in store.list() if run.id != whole.id]
+        assert len(new) <= 1
+        caught[f"{new[0].state if new else 'no record'}{'' if killed else ', ended before'}"] += 1
+        if new:
+            if killed and killer.dice.random() < 0.2:
+                caught["killed again while resumed"] += killer.strike("train", "--resume", new[0].id, "-q")
+            if store.read(new[0].id).state != "done":
+                assert kk("train", "--resume", new[0].id, "-q").code == 0
+            done = store.read(new[0].id)
+            assert done.state == "done"
+            assert weights(done) == expected  # bit for bit those of the run that nobody killed
+            assert store.read(whole.id).to_dict() == whole.to_dict()
+        for left in archive.glob("2*"):
+            if left.name != whole.id:
+                shutil.rmtree(left)
     return caught
 
 
