@@ -112,10 +112,9 @@ def read_test(project: Project, *, progress: Progress = SILENCE) -> TestCaptions
 
 
 def image_dimension(project: Project) -> int | None:
-    """Numbers in a vector to submit, from the training file's header alone; None when that file is not there."""
+    """Numbers in a vector to submit, from the training file's header alone; None when no such file can be read here."""
     try:
-        path = find_train(project)
-    except MissingError:
+        header = NpzFile(find_train(project)).header(project.settings.competition.train_keys.image_embeddings)
+    except (MissingError, DataError):
         return None
-    header = NpzFile(path).header(project.settings.competition.train_keys.image_embeddings)
     return int(header.shape[1]) if len(header.shape) == 2 else None

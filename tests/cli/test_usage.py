@@ -19,7 +19,7 @@ from kaggle_kit.version import VERSION
         (["submit", "--wait-for", "soon"], "'soon' is no duration such as 90s, 10m or 1h30m", "kk submit --help"),
         (["leaderboard", "--sort", "worst"], "'worst' is not one of", "kk leaderboard --help"),
         (["leaderboard", "--csv", "--json"], "--csv and --json exclude each other", "leave one of them out"),
-        (["ensemble"], "an ensemble needs at least two runs", "kk ensemble --help"),
+        (["ensemble"], "an ensemble needs at least two runs", "kk runs list"),
         (["ensemble", "a", "b", "--weights", "half"], "'half' is neither equal, optimised nor numbers", "kk ensemble"),
         (["validate"], "Missing argument 'FILE'.", "kk validate --help"),
         (["train", "extra"], "unexpected extra argument", "kk train --help"),

@@ -32,7 +32,8 @@ def add_misleading(project: Project) -> Path:
     """A second npz in which every caption shows the opposite of its image."""
     pairs = load_pairs(find_train(project))
     path = project.root / "extra.npz"
-    others = np.array([f"elsewhere {text}" for text in pairs.captions])  # equal ones would follow their images into a fold
+    # captions equal to the competition's would follow their images into a fold
+    others = np.array([f"elsewhere {text}" for text in pairs.captions])
     write_train_npz(path, replace(pairs, images=-pairs.images, captions=others))
     return path
 
