@@ -89,7 +89,7 @@ def forget(folder: Path, server: FaultyServer | None = None) -> None:
 
 def submit_and_kill(count: int, server: FaultyServer, folder: Path, kk) -> Counter[str]:
     """Kill ``count`` submissions at drawn instants, each in an archive of its own, and heal each; where they were caught."""
-    killer = Killer(SUBMIT, lambda: any((folder / "submissions_archive").glob("*.lock")), seed=6)
+    killer = Killer(SUBMIT, lambda: any((folder / "submissions_archive").glob("2*")), seed=6)
     caught, kills = Counter[str](), 0
     while kills < count:
         forget(folder, server)
