@@ -257,7 +257,8 @@ def test_submit(cell, faulty, strike, tiny, kk):  # noqa: F811
     outcome = kk("submit", "-m", "try", "--debug", *cell.extra)
     check(outcome, cell, told=outcome.err)
     assert len(faulty.book.submissions()) == cell.sent
-    if not cell.fault.startswith("429"):  # said before anything was done: the one answer after which it may be asked again
+    # 429 is said before anything was done: the one answer after which it may be asked again
+    if not cell.fault.startswith("429"):
         assert len(faulty.asked("CreateSubmission")) <= 1
     assert [one.state for one in records(tiny)] == ([cell.state] if cell.state else [])
     heal()
