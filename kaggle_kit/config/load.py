@@ -26,7 +26,7 @@ from .values import guess
 
 
 def load_project(
-    start: Path | None = None,
+    start: Path | str | None = None,
     *,
     config: Path | str | None = None,
     overrides: Mapping[str, Any] | None = None,

@@ -15,14 +15,14 @@ _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _IN_URL = re.compile(r"(?:https?://)?(?:www\.)?kaggle\.com/(?:competitions|c)/([^/?#]+)")
 
 
-def find_root(start: Path | None = None) -> Path:
+def find_root(start: Path | str | None = None) -> Path:
     """The nearest folder at or above ``start`` (the current one) with a ``kk.toml``; ``start`` itself without one.
 
     Raises:
         UsageError: the current folder was removed, or ``start`` is no folder.
     """
     try:
-        folder = (start or Path.cwd()).resolve(strict=True)
+        folder = Path(start or Path.cwd()).resolve(strict=True)
     except FileNotFoundError:
         raise UsageError(
             f"no such folder: {start or 'the current one was removed'}", "change to another folder"

@@ -68,7 +68,7 @@ def notebook_folder(environ: Mapping[str, str], default: Path = Path("/")) -> Pa
 
 def project_places(name: str, *, slug: str, data_dir: Path) -> Iterator[Path]:
     """Where a project may have the file, best first."""
-    for folder in (data_dir / slug, data_dir):
+    for folder in (data_dir / slug, data_dir, data_dir.parent):
         for layout in layouts(name):
             yield folder / layout
 

@@ -508,4 +508,4 @@ def fetched(result: Any) -> View:
 def rehearsal(result: Any) -> View:
     """What a demo or rehearsal came to: the history of the folder that it was played in."""
     yield from history(result.table)
-    yield line(f"played in {result.folder}; every kk command works there, kk leaderboard shows this table")
+    yield line(f"played in {result.folder}; kk leaderboard, runs, train, predict and validate work there")

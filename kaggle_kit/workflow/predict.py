@@ -59,13 +59,30 @@ def finished_run(project: Project, target: str | None) -> Record:
     """
     store = RunStore(project.models_dir)
     if target is None:
-        return store.load(where=lambda record: record.state == "done")
+        return _newest_finished(project, store)
     record = store.load(target)
     if record.state != "done":
         raise MissingError(
             f"run {record.id} has not finished (state: {record.state})", f"kk train --resume {record.id}"
         )
     return record
+
+
+def _newest_finished(project: Project, store: RunStore) -> Record:
+    """The newest finished run of the project's competition; the archive may hold those of others."""
+    competition = project.settings.competition
+    own = store.list(
+        where=lambda one: one["competition"] == competition.slug and one["rehearsal"] == competition.rehearsal
+    )
+    finished = [record for record in own if record.state == "done"]
+    if finished:
+        return finished[0]
+    if own:
+        raise MissingError(
+            f"no run of {competition.slug} has finished; {own[0].id} was stopped or failed (state: {own[0].state})",
+            f"kk train --resume {own[0].id}",
+        )
+    raise MissingError(f"there is no run yet in {store.folder}", "kk train makes one")
 
 
 def members_of(record: Record) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from kaggle_kit.config import Project
 
 
 def load_project(
-    start: Path | None = None,
+    start: Path | str | None = None,
     *,
     config: Path | str | None = None,
     overrides: Mapping[str, Any] | None = None,

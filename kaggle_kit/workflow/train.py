@@ -61,8 +61,10 @@ def train(project: Project, *, name: str | None = None, progress: Progress = SIL
         InterruptedWork, KeyboardInterrupt: stopped; ``resume`` goes on.
     """
     from kaggle_kit.training.crossvalidation import member_tasks
+    from kaggle_kit.training.precision import choose_hardware
 
     settings = project.settings
+    choose_hardware(settings.train.device, settings.train.precision, settings.train.threads)  # refuse before recording
     pairs, report = training_pairs(project, progress=progress)
     folds = fold_pairs(pairs, settings.folds)
     label = name or settings.translator.name
@@ -108,7 +110,8 @@ def resume(project: Project, run: str | None = None, *, progress: Progress = SIL
 
 
 def _unfinished(store: RunStore) -> Record:
-    unfinished = store.list(where=lambda record: record["kind"] == "run" and record.state != "done")
+    """The newest run that was stopped; one that failed would fail again, so it must be named."""
+    unfinished = store.list(where=lambda one: one["kind"] == "run" and one.state in ("running", "interrupted"))
     if not unfinished:
         raise MissingError(f"no unfinished run in {store.folder}", "kk train starts one, kk runs list shows all")
     return unfinished[0]
@@ -178,12 +181,13 @@ def _cross_validate(
 
     started = time.time()
     record = store.read(run_id)
+    # nothing that differs between two equal trainings: their checkpoints are then equal files
     header = {
-        "run": run_id,
         "config": record["config"],
         "folds": record["folds"]["digest"],
         "train_sha256": record["data"]["train_sha256"],
-        "provenance": record["provenance"],
+        "versions": record["provenance"].get("versions"),
+        "git": record["provenance"].get("git"),
     }
     done = cross_validate(pairs, folds, settings, record.folder, header=header, progress=progress)
     tasks = member_tasks(settings)

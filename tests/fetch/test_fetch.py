@@ -439,7 +439,8 @@ from kaggle_kit.workflow.fetch import fetch
 project = Project(Path.cwd(), Settings.from_dict({"competition": {"slug": SLUG}, "service": QUICK}))
 try:
     fetch(project, everything=%s)
-    print("done", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # not ru_maxrss: that of a child begins with what its parent held when it was forked
+    print("done", next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 except UsageError as error:
     print("refused", error.message)
 """

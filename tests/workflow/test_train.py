@@ -215,3 +215,45 @@ def test_the_archives_best_runs_make_an_ensemble_and_say_what_each_adds(make_pro
         assert -1 < member["adds"] < 1
     with pytest.raises(UsageError, match="runs were named, and the archive was asked for"):
         ensemble(project, [run.id, other.id], from_archive=5)
+
+
+def test_equal_trainings_write_equal_checkpoints(make_project):
+    project = make_project(**NETWORK)
+    first, second = train(project), train(project)
+    assert [c["sha256"] for c in first.record["checkpoints"]] == [c["sha256"] for c in second.record["checkpoints"]]
+
+
+def test_a_failed_run_does_not_stand_before_an_interrupted_one(make_project):
+    project = make_project(**NETWORK)
+    with pytest.raises(InterruptedWork):
+        train(project, progress=StopAt(1))
+    stopped = RunStore(project.models_dir).load()
+    with pytest.raises(TrainingError, match="diverged"):
+        train(
+            make_project(**{**NETWORK, "train.learning_rate": 1e30, "train.max_skipped_steps": 2, "loss.name": "mse"})
+        )
+    assert resume(project).id == stopped.id
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_recorded(make_project):
+    if torch.cuda.is_available():
+        pytest.skip("there is one here")
+    project = make_project(**NETWORK, **{"train.device": "cuda"})
+    with pytest.raises(UsageError, match="device cuda is not available here"):
+        train(project)
+    assert not RunStore(project.models_dir).list()
+
+
+def test_the_newest_run_is_one_of_the_own_competition(make_project, project, run, tmp_path):
+    other = make_project(**{"competition.slug": "another", "paths.data": str(project.data_dir)})
+    with pytest.raises(MissingError, match="there is no run yet"):
+        predict(other, None, tmp_path / "x.csv")
+
+
+def test_an_unfinished_run_is_named_where_a_finished_one_is_missing(make_project, tmp_path):
+    project = make_project(**NETWORK)
+    with pytest.raises(InterruptedWork):
+        train(project, progress=StopAt(1))
+    with pytest.raises(MissingError, match="no run of small-competition has finished") as caught:
+        predict(project, None, tmp_path / "x.csv")
+    assert caught.value.hint.startswith("kk train --resume 2")
