@@ -167,7 +167,7 @@ def _translated(error: BaseException) -> KaggleKitError:
     if isinstance(error, KaggleKitError):
         return error
     if isinstance(error, click.Abort | KeyboardInterrupt):
-        return _Stopped("stopped by Ctrl-C")
+        return _Stopped("stopped by Ctrl-C", str(error))
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "kk"
         return UsageError(error.format_message(), f"{path} --help shows how it is used")

@@ -34,7 +34,7 @@ class StopRequest:
             InterruptedWork: SIGTERM was received.
         """
         if self.signal == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("the state is saved; kk train --resume goes on from there")
         raise InterruptedWork(
             f"stopped by SIGTERM at {where}; the state is saved", "kk train --resume goes on from there"
         )

@@ -132,7 +132,7 @@ def predict_members(
 def predict(
     project: Project,
     target: str | None = None,
-    output: Path = Path("submission.csv"),
+    output: Path | str = Path("submission.csv"),
     *,
     digits: int | None = None,
     progress: Progress = SILENCE,
@@ -149,7 +149,7 @@ def predict(
     prediction = predict_test(project, target, progress=progress)
     digits = digits if digits is not None else project.settings.submit.digits
     file = write_submission(
-        output, prediction.captions.ids, prediction.vectors, project.settings.competition.submission, digits=digits
+        Path(output), prediction.captions.ids, prediction.vectors, project.settings.competition.submission, digits=digits
     )
     cv = prediction.record.get("cv") or {}
     return PredictedFile(

@@ -14,7 +14,7 @@ from kaggle_kit.workflow.data import image_dimension, read_test
 
 def validate(
     project: Project,
-    file: Path,
+    file: Path | str,
     *,
     most: int = 20,
     against: Path | None = None,
