@@ -149,7 +149,11 @@ def predict(
     prediction = predict_test(project, target, progress=progress)
     digits = digits if digits is not None else project.settings.submit.digits
     file = write_submission(
-        Path(output), prediction.captions.ids, prediction.vectors, project.settings.competition.submission, digits=digits
+        Path(output),
+        prediction.captions.ids,
+        prediction.vectors,
+        project.settings.competition.submission,
+        digits=digits,
     )
     cv = prediction.record.get("cv") or {}
     return PredictedFile(

@@ -33,7 +33,11 @@ def validate(
         MissingError: no such file, or the test data is nowhere.
         SubmissionError: ``strict``, and there are errors or warnings.
     """
-    report = _judged(project, file, most, progress) if against is None else validate_against(file, against, most=most)
+    report = (
+        _judged(project, Path(file), most, progress)
+        if against is None
+        else validate_against(Path(file), against, most=most)
+    )
     if strict:
         report.raise_for_errors(strict=True)
     return report
