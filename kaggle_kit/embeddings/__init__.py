@@ -12,7 +12,7 @@ from kaggle_kit.embeddings.generate import generate_competition
 from kaggle_kit.embeddings.hide import hide_images
 from kaggle_kit.embeddings.leaks import SplitLeaks, split_leaks
 from kaggle_kit.embeddings.load import load_test, read_pairs
-from kaggle_kit.embeddings.locate import find_file, in_notebook, notebook_folder
+from kaggle_kit.embeddings.locate import find_file
 from kaggle_kit.embeddings.pairs import DataFile, Pairs, TestCaptions
 from kaggle_kit.embeddings.report import DataReport, data_report, domain_distances
 from kaggle_kit.embeddings.write import write_test_npz, write_train_npz
@@ -35,12 +35,10 @@ __all__ = [
     "generate_competition",
     "group_images",
     "hide_images",
-    "in_notebook",
     "list_cache",
     "load_pairs",
     "load_test",
     "make_folds",
-    "notebook_folder",
     "read_captions",
     "read_pairs",
     "split_leaks",

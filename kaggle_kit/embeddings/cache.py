@@ -23,11 +23,11 @@ from filelock import FileLock, Timeout
 from kaggle_kit.competition import TrainKeys
 from kaggle_kit.embeddings.inflate import ENGINE
 from kaggle_kit.embeddings.load import ARRAYS, TRAIN_KEYS, pairs_in, read_pairs
-from kaggle_kit.embeddings.locate import in_notebook, notebook_folder
 from kaggle_kit.embeddings.pairs import DataFile, Pairs
 from kaggle_kit.embeddings.store import FolderStore
 from kaggle_kit.errors import DiskFullError, KaggleKitError, UsageError
 from kaggle_kit.files import hash_of, read_json, sha256_of, write_json
+from kaggle_kit.notebook import in_notebook, notebook_folders
 from kaggle_kit.progress import SILENCE, Progress
 
 SCHEMA = 1
@@ -103,9 +103,7 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     if environ.get("KK_CACHE_DIR"):
         return Path(environ["KK_CACHE_DIR"]).expanduser()
     if in_notebook(environ):
-        root = notebook_folder(environ)
-        scratch = root / "kaggle" / "temp"
-        return (scratch if scratch.is_dir() else root / "tmp") / "kaggle_kit"
+        return notebook_folders(environ).temp / "kaggle_kit"
     if environ.get("XDG_CACHE_HOME"):
         return Path(environ["XDG_CACHE_HOME"]) / "kaggle_kit"
     home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from kaggle_kit.errors import MissingError
+from kaggle_kit.notebook import in_notebook, notebook_folders
 
 
 def find_file(
@@ -38,8 +39,9 @@ def find_file(
         MissingError: with every place that was looked at.
     """
     places = [*project_places(name, slug=slug, data_dir=data_dir)]
-    inputs = notebook_folder(environ, notebook_root) / "kaggle" / "input"
-    for mount in (inputs / "competitions" / slug, inputs / slug):
+    folders = notebook_folders(environ, notebook_root)
+    inputs = folders.input
+    for mount in folders.competition(slug):
         places += [mount / layout for layout in layouts(name)]
     for place in places:
         if place.is_file():
@@ -54,16 +56,6 @@ def find_file(
         f"{name} of {slug} is not there; looked for\n  {looked}{more}",
         "kk fetch downloads it; kk fetch --from DIR takes files that you already have",
     )
-
-
-def in_notebook(environ: Mapping[str, str]) -> bool:
-    """Whether this runs in a Kaggle notebook, or is told to act so."""
-    return bool(environ.get("KAGGLE_KERNEL_RUN_TYPE") or environ.get("KK_NOTEBOOK_ROOT"))
-
-
-def notebook_folder(environ: Mapping[str, str], default: Path = Path("/")) -> Path:
-    """The folder in which a notebook's ``kaggle`` folder lies."""
-    return Path(environ.get("KK_NOTEBOOK_ROOT") or default)
 
 
 def project_places(name: str, *, slug: str, data_dir: Path) -> Iterator[Path]:

@@ -14,12 +14,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kaggle_kit.config import Project
-from kaggle_kit.embeddings import find_file, in_notebook, notebook_folder
+from kaggle_kit.embeddings import find_file
 from kaggle_kit.errors import DataError, MissingError, UsageError, storage_errors
 from kaggle_kit.files import atomic_writer, sha256_of
 from kaggle_kit.kaggle_service import KaggleService, RemoteFile, unpack
 from kaggle_kit.kaggle_service.download import bytes_there
 from kaggle_kit.kaggle_service.unpack import inside, member_names, safe_path
+from kaggle_kit.notebook import in_notebook, notebook_folders
 from kaggle_kit.progress import SILENCE, Progress, Task
 from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.manifest import Entry, Manifest
@@ -203,8 +204,7 @@ class _Fetch:
             )
 
     def _is_mounted(self, path: Path) -> bool:
-        inputs = notebook_folder(self._environ) / "kaggle" / "input"
-        return in_notebook(self._environ) and path.is_relative_to(inputs)
+        return in_notebook(self._environ) and path.is_relative_to(notebook_folders(self._environ).input)
 
     def verify(self, files: Sequence[str]) -> FetchResult:
         """Hash every file of the manifest again, or those of ``files``."""
