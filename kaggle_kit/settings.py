@@ -8,6 +8,7 @@ Options of a translator or a loss are declared the same way, beside their code.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,34 @@ def one_of(*choices: str) -> Rule:
 
 POSITIVE = Rule("must be above 0", lambda value: value > 0)
 FRACTION = Rule("must be from 0 up to, not including, 1", lambda value: 0 <= value < 1)
+
+
+class Duration(float):
+    """What a setting is annotated with that is given as 90, 90s, 45m or 11h30m; its value is a float of seconds."""
+
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def duration_of(text: str) -> float:
+    """Seconds from ``90``, ``90s``, ``45m``, ``11h30m``.
+
+    Raises:
+        ValueError: it is no duration.
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    if not match or not any(match.groups()):
+        raise ValueError(f"{text!r} is no duration such as 90s, 10m or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds as :func:`duration_of` reads them, to the second: ``11h30m``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{count}{letter}" for count, letter in ((hours, "h"), (minutes, "m"), (rest, "s")) if count]
+    return "".join(parts) or "0s"
 
 
 def setting(default: Any, meaning: str, rule: Rule | None = None) -> Any:
@@ -126,6 +155,12 @@ class FoldSettings(Section):
         "what a split never parts: all: near copies of an image, and images with an equal caption; images: near copies only",
         one_of("all", "images"),
     )
+    leaks: str = setting(
+        "refuse",
+        "what becomes of a split with one image, one caption or near copies of one image on both sides: refuse it, or warn "
+        "and mark the run",
+        one_of("refuse", "warn"),
+    )
 
 
 @dataclass(frozen=True)
@@ -174,8 +209,26 @@ class TrainSettings(Section):
         "auto", "arithmetic of the network; loss and logits are always fp32", one_of("auto", "fp32", "bf16", "fp16")
     )
     threads: int | None = setting(None, "CPU threads; none: as many as cores", at_least(1))
-    checkpoint_minutes: float = setting(5.0, "minutes between two saved states inside a fold", at_least(0))
-    max_skipped_steps: int = setting(50, "non-finite steps in a row after which a run counts as diverged", at_least(1))
+    checkpoint_minutes: float = setting(
+        5.0, "minutes between two saved states inside a fold; new best weights are saved too", at_least(0)
+    )
+    time_budget: Duration | None = setting(
+        None,
+        "time that the command may take (45m, 11h30m, seconds): it then saves its state and exits with 75; none: no limit",
+        POSITIVE,
+    )
+    time_margin_s: float = setting(
+        60.0,
+        "seconds of the time budget kept back for saving, beside the longest step, validation and saving measured so far; "
+        "a tenth of the budget at most",
+        at_least(0),
+    )
+    disk_margin_mb: float = setting(64.0, "megabytes that must stay free beside a state that is written", at_least(0))
+    max_skipped_steps: int = setting(
+        50,
+        "non-finite steps in a row after which a run counts as diverged (on a GPU noticed at the end of the epoch)",
+        at_least(1),
+    )
 
 
 @dataclass(frozen=True)
@@ -184,6 +237,40 @@ class ValidationSettings(Section):
 
     draws: int = setting(10, "random draws of one caption an image into galleries", at_least(1))
     seed: int = setting(0, "seed of the draws", at_least(0))
+
+
+@dataclass(frozen=True)
+class VerifySettings(Section):
+    """How a run is looked at; changes nothing about it."""
+
+    neighbours: int = setting(10, "nearest images that count as retrieved, for hubs and for --caption", at_least(1))
+    domains: int = setting(6, "clusters of captions that are scored each by itself", at_least(1))
+    lookalike: float = setting(0.9, "cosine from which two different images count as look-alikes", between(-1, 1))
+    cases: int = setting(5, "best cases, worst cases, hubs and confused pairs listed", at_least(1))
+    seed: int = setting(0, "seed of the random other images, of the clusters and of the sample captions", at_least(0))
+
+
+@dataclass(frozen=True)
+class SweepSettings(Section):
+    """How ``kk sweep`` searches; changes nothing about a run."""
+
+    space: dict[str, Any] = setting(
+        {},
+        "what is tried, by setting: { low, high, log, step } for numbers, { choices = [...] } for anything",
+    )
+    sampler: str = setting(
+        "tpe", "how values are chosen: learnt from former trials, or at random", one_of("tpe", "random")
+    )
+    seed: int = setting(0, "seed of the values tried; the number of the trial is mixed in", at_least(0))
+    pruner: str = setting(
+        "median",
+        "when a trial is given up early: below the median of the others at the same point, by Hyperband, or never",
+        one_of("median", "hyperband", "none"),
+    )
+    startup_trials: int = setting(
+        5, "trials drawn at random before the search learns from them and before any is given up", at_least(0)
+    )
+    warmup_epochs: int = setting(5, "epochs of the first fold in which no trial is given up (median)", at_least(0))
 
 
 @dataclass(frozen=True)
@@ -222,6 +309,50 @@ class ServiceSettings(Section):
         900.0, "seconds that one call, or a download without any progress, may take with all its tries", POSITIVE
     )
     page_size: int = setting(200, "rows asked for in one page of a list", between(1, 200))
+    log_quiet_s: float = setting(
+        45.0, "seconds of silence after which the log of a running notebook is opened anew", POSITIVE
+    )
+
+
+@dataclass(frozen=True)
+class RemoteSettings(Section):
+    """How training runs in Kaggle's notebooks, driven from here."""
+
+    owner: str | None = setting(
+        None, "account that the notebooks and data sets belong to; none: that of the credentials"
+    )
+    gpu: str = setting("t4x2", "accelerator: t4x2, l4, l4x1, a100, h100, rtx6000, Kaggle's own name of one, or cpu")
+    internet: bool = setting(True, "whether the notebook reaches the network; without it, missing packages need wheels")
+    datasets: list[str] = setting([], "more data sets to attach, as owner/slug")
+    wheels: str | None = setting(None, "data set (owner/slug) that kk wheels made, to install missing packages from")
+    session_s: float = setting(
+        43_200.0, "seconds that one session may take; Kaggle ends CPU and GPU sessions after 12 hours", POSITIVE
+    )
+    margin_s: float = setting(
+        1_800.0, "seconds before the session's end at which training is stopped, to save what there is", at_least(0)
+    )
+    keep_quota_s: float = setting(
+        600.0, "seconds of this week's GPU hours that must be left to start at all", at_least(0)
+    )
+    pack_mb: float = setting(0.9, "megabytes that the pushed script may have, code and settings included", POSITIVE)
+    poll_first_s: float = setting(5.0, "seconds before the second look at a notebook's status", at_least(0))
+    poll_last_s: float = setting(60.0, "seconds between looks, at most", at_least(0))
+    wait_s: float = setting(50_400.0, "seconds to follow a notebook, its time in the queue included", at_least(0))
+    most_pushes: int = setting(10, "sessions that one run may take with --until-done", at_least(1))
+
+
+@dataclass(frozen=True)
+class WheelSettings(Section):
+    """The data set of wheels from which an offline notebook installs."""
+
+    dataset: str = setting(
+        "kk-wheels", "its name in its URL", Rule("must have 6 to 50 characters", lambda v: 5 < len(v) < 51)
+    )
+    python: str = setting("3.12", "Python version of the notebooks' image")
+    platform: str = setting("manylinux_2_28_x86_64", "platform of the notebooks' image, as wheels are named")
+    pip_s: float = setting(600.0, "seconds that pip may take to download", POSITIVE)
+    ready_s: float = setting(1_800.0, "seconds to wait until the data set can be attached", at_least(0))
+    poll_s: float = setting(10.0, "seconds between two looks whether it can", at_least(0))
 
 
 def fields_of(section: type) -> Mapping[str, dataclasses.Field[Any]]:

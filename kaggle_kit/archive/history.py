@@ -1,12 +1,13 @@
-"""The history of submissions as one plain table: what terminal, notebook, CSV and pandas views are made of."""
+"""The histories of submissions and of runs as plain tables: what terminal, notebook, CSV and pandas views are made of."""
 
 from __future__ import annotations
 
 import csv
 import html
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from kaggle_kit.archive.records import Record
@@ -20,29 +21,110 @@ COLUMNS = (
     "message",
     "translator",
     "folds",
+    "seeds",
+    "ensemble",
     "cv",
     "cv_error",
     "public_score",
     "private_score",
     "difference",
+    "rank",
+    "rank_change",
+    "train_seconds",
     "status",
     "ref",
+    "run",
+    "leaks",
+    "best",
 )
+RUN_COLUMNS = (
+    "id",
+    "created",
+    "name",
+    "kind",
+    "translator",
+    "loss",
+    "folds",
+    "seeds",
+    "ensemble",
+    "cv",
+    "cv_error",
+    "train_seconds",
+    "status",
+    "sweep",
+    "trial",
+    "public_score",
+    "private_score",
+    "difference",
+    "submission",
+    "leaks",
+    "best",
+)
+DAY_COLUMNS = (
+    "day",
+    "count",
+    "scored",
+    "message",
+    "cv",
+    "cv_error",
+    "public_score",
+    "private_score",
+    "difference",
+    "rank",
+    "train_seconds",
+    "best",
+)
+NOT_SENT = "not sent"
+"""Shown for a submission that never left this machine, however valid its file is."""
+
+SORTS: dict[str, tuple[tuple[str, ...], bool]] = {
+    "newest": (("created", "id"), True),
+    "best": (("public_score", "cv"), True),
+    "cv": (("cv",), True),
+    "public": (("public_score",), True),
+    "private": (("private_score",), True),
+    "diff": (("difference",), True),
+    "rank": (("rank",), False),
+    "time": (("train_seconds",), True),
+    "translator": (("translator",), False),
+    "message": (("message",), False),
+}
+"""By what rows can be sorted: the values compared, and whether the highest comes first."""
+
+_NUMBERS = {
+    "cv": 4,
+    "cv_error": 4,
+    "public_score": 5,
+    "private_score": 5,
+    "difference": 4,
+    "score": 5,
+    "to_next": 5,
+    "to_top": 5,
+    "train_seconds": 1,
+}
+"""Decimals shown in a notebook; everywhere else nothing is rounded."""
 
 
 @dataclass(frozen=True)
 class HistoryTable:
-    """Rows of plain values under named columns; each row has at least the columns, None where nothing is known."""
+    """Rows of plain values under named columns; each row has at least the columns, None where nothing is known.
+
+    Attributes:
+        notes: sentences about the whole, shown below it.
+    """
 
     columns: tuple[str, ...]
     rows: list[dict[str, Any]]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The row with the highest public score; None when nothing is scored."""
+        """The row with the highest public score; None when nothing is scored, or when the best was filtered out."""
+        if any("best" in row for row in self.rows):
+            return next((row for row in self.rows if row.get("best")), None)
         scored = [row for row in self.rows if row.get("public_score") is not None]
         return max(scored, key=lambda row: row["public_score"], default=None)
 
@@ -68,38 +150,178 @@ class HistoryTable:
         return frame
 
     def _repr_html_(self) -> str:
-        """The table for a notebook; everything from outside is escaped, the best row bold."""
+        """The table for a notebook, in its own colours; everything from outside is escaped, the best row bold."""
         best = self.best
-        head = "".join(f"<th>{_escaped(column)}</th>" for column in self.columns)
-        body = "".join(_html_row(row, self.columns, bold=row is best) for row in self.rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        shown = [
+            column for column in self.columns if any(row.get(column) not in (None, "", False) for row in self.rows)
+        ]
+        head = "".join(f"<th>{_escaped(column.replace('_', ' '))}</th>" for column in shown or self.columns)
+        body = "".join(_html_row(row, shown, bold=row is best or bool(row.get("own"))) for row in self.rows)
+        notes = "".join(f"<p>{_escaped(note)}</p>" for note in self.notes)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+
+    def sorted(self, key: str, *, reverse: bool = False) -> HistoryTable:
+        """The rows in the order that ``SORTS`` names; what has no value comes last, whichever way round."""
+        names, falling = SORTS[key]
+        rows = self.rows
+        for name in reversed(names):
+            known = [row for row in rows if row.get(name) is not None]
+            known.sort(key=lambda row: row[name], reverse=falling != reverse)
+            rows = known + [row for row in rows if row.get(name) is None]
+        return replace(self, rows=rows)
+
+    def only(self, wanted: Callable[[Mapping[str, Any]], bool]) -> HistoryTable:
+        """The rows for which ``wanted`` is true."""
+        return replace(self, rows=[row for row in self.rows if wanted(row)])
+
+    def first(self, count: int | None) -> HistoryTable:
+        """The first ``count`` rows; all when None."""
+        return replace(self, rows=self.rows[:count])
 
 
-def history_table(records: Iterable[Record], *, sort: str = "newest", rehearsal: bool = False) -> HistoryTable:
+def history_table(
+    records: Iterable[Record],
+    *,
+    sort: str = "newest",
+    rehearsal: bool = False,
+    runs: Mapping[str, Record] | None = None,
+) -> HistoryTable:
     """The history that submission records tell.
 
     Args:
         records: submission records, in any order.
-        sort: ``newest`` first, or ``best`` first: by public score, then by CV.
+        sort: one of ``SORTS``.
         rehearsal: whether rehearsals are shown; the real submissions always are.
+        runs: runs by id, for what older submission records do not say of theirs.
     """
-    rows = [_row(record) for record in records if rehearsal or not record["rehearsal"]]
-    rows.sort(key=lambda row: (row["created"], row["id"]), reverse=True)
-    if sort == "best":
-        rows.sort(key=lambda row: (_low(row["public_score"]), _low(row["cv"])), reverse=True)
-    return HistoryTable(COLUMNS, rows)
+    rows = [_row(record, runs or {}) for record in records if rehearsal or not record["rehearsal"]]
+    rows.sort(key=lambda row: (row["created"], row["id"]))
+    before = None
+    for row in rows:
+        if row["rank"] is not None:
+            row["rank_change"] = None if before is None else before - row["rank"]
+            before = row["rank"]
+    return HistoryTable(COLUMNS, _best_marked(rows, "public_score")).sorted(sort)
 
 
-def _row(record: Record) -> dict[str, Any]:
-    public, cv = record["public_score"], record["cv"]
+def run_table(runs: Iterable[Record], submissions: Iterable[Record]) -> HistoryTable:
+    """Training runs and ensembles, submitted or not, newest first.
+
+    Args:
+        runs: run records, in any order.
+        submissions: submission records; each run shows its best one.
+    """
+    sent: dict[str, Record] = {}
+    for one in submissions:
+        name = one.get("run")
+        if name and _status(one) != NOT_SENT and (name not in sent or _score(one) > _score(sent[name])):
+            sent[name] = one
+    rows = [_run_row(run, sent.get(run.id)) for run in runs]
+    return HistoryTable(RUN_COLUMNS, _best_marked(rows, "cv")).sorted("newest")
+
+
+def by_day(table: HistoryTable) -> HistoryTable:
+    """One row for each day (UTC, as quotas count): how many, and the best of them by public score, then by CV; newest day first."""
+    days: dict[str, list[dict[str, Any]]] = {}
+    for row in table.sorted("newest").rows:
+        days.setdefault(row["created"][:10], []).append(row)
+    return replace(table, columns=DAY_COLUMNS, rows=[_day_row(day, rows) for day, rows in days.items()])
+
+
+def made_by(pattern: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether a row's translator, or one of an ensemble's, is called so; ``*`` and ``?`` stand for anything."""
+
+    def fits(row: Mapping[str, Any]) -> bool:
+        names = str(row["translator"] or "").split(" + ")
+        return any(fnmatchcase(name, pattern) for name in names)
+
+    return fits
+
+
+def _row(record: Record, runs: Mapping[str, Record]) -> dict[str, Any]:
+    public, cv, run = record["public_score"], record["cv"], runs.get(record.get("run") or "", {})
     facts = {column: record.get(column) for column in COLUMNS}
-    translator, folds = facts["translator"], facts["folds"]
+    seconds, place = facts["train_seconds"], facts["rank"]
     return facts | {
-        "translator": translator.get("name") if isinstance(translator, dict) else translator,
-        "folds": folds.get("count") if isinstance(folds, dict) else folds,
+        "translator": _name(facts["translator"]),
+        "folds": _count(facts["folds"]),
+        "seeds": _seeds(facts["seeds"]),
+        "ensemble": len(record.get("members") or ()) or None,
         "difference": public - cv if public is not None and cv is not None else None,
-        "status": record.state,
+        "rank": place.get("rank") if place else None,
+        "train_seconds": run.get("train_seconds") if seconds is None else seconds,
+        "status": _status(record),
+        "leaks": bool(facts["leaks"]),
     }
+
+
+def _run_row(run: Record, sent: Record | None) -> dict[str, Any]:
+    cv = run["cv"] if isinstance(run["cv"], dict) else {"mrr": run["cv"]}
+    public = None if sent is None else sent["public_score"]
+    trial = run.get("sweep") if isinstance(run.get("sweep"), dict) else {"name": run.get("sweep")}
+    facts = {column: run.get(column) for column in RUN_COLUMNS}
+    return facts | {
+        "translator": _name(run.get("translator")),
+        "loss": _name(run.get("loss")),
+        "folds": _count(run.get("folds")),
+        "seeds": _seeds(run.get("seeds")),
+        "ensemble": len(run.get("members") or ()) or 1,
+        "cv": cv.get("mrr"),
+        "cv_error": cv.get("error"),
+        "status": run.state,
+        "sweep": trial.get("name"),
+        "trial": run.get("trial") if run.get("trial") is not None else trial.get("trial"),
+        "public_score": public,
+        "private_score": None if sent is None else sent["private_score"],
+        "difference": None if public is None or cv.get("mrr") is None else public - cv["mrr"],
+        "submission": None if sent is None else sent.id,
+        "leaks": bool(run.get("leaks")),
+    }
+
+
+def _day_row(day: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    best = max(rows, key=lambda row: (_low(row["public_score"]), _low(row["cv"])))
+    place = next((row["rank"] for row in rows if row.get("rank") is not None), None)
+    costs = [row["train_seconds"] for row in rows if row["train_seconds"] is not None]
+    return {
+        **{column: best.get(column) for column in DAY_COLUMNS},
+        "day": day,
+        "count": len(rows),
+        "scored": sum(row["public_score"] is not None for row in rows),
+        "message": best.get("message") or best.get("name"),
+        "rank": place,
+        "train_seconds": sum(costs) if costs else None,
+        "leaks": best.get("leaks"),
+    }
+
+
+def _best_marked(rows: list[dict[str, Any]], figure: str) -> list[dict[str, Any]]:
+    """The rows, each saying whether it is the best of all by ``figure``."""
+    best = max((row for row in rows if row[figure] is not None), key=lambda row: row[figure], default=None)
+    for row in rows:
+        row["best"] = row is best
+    return rows
+
+
+def _status(record: Record) -> str:
+    """The state, but a file that never left this machine is no submission, however valid it is."""
+    return NOT_SENT if record.state in ("built", "valid") and record["ref"] is None else record.state
+
+
+def _score(record: Record) -> float:
+    return _low(record["public_score"])
+
+
+def _name(choice: Any) -> Any:
+    return choice.get("name") if isinstance(choice, dict) else choice
+
+
+def _count(folds: Any) -> Any:
+    return folds.get("count") if isinstance(folds, dict) else folds
+
+
+def _seeds(seeds: Any) -> Any:
+    return len(seeds) if isinstance(seeds, list) else seeds
 
 
 def _low(value: float | None) -> float:
@@ -108,13 +330,21 @@ def _low(value: float | None) -> float:
 
 def _html_row(row: dict[str, Any], columns: Sequence[str], *, bold: bool) -> str:
     style = ' style="font-weight: bold"' if bold else ""
-    return f"<tr{style}>" + "".join(f"<td>{_escaped(_shown(row.get(column)))}</td>" for column in columns) + "</tr>"
+    return f"<tr{style}>" + "".join(_html_cell(row.get(column), column) for column in columns) + "</tr>"
 
 
-def _shown(value: Any) -> str:
-    if value is None:
+def _html_cell(value: Any, column: str) -> str:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    style = ' style="text-align: right"' if number else ""
+    return f"<td{style}>{_escaped(_shown(value, column))}</td>"
+
+
+def _shown(value: Any, column: str) -> str:
+    if value is None or value is False:
         return ""
-    return f"{value:.5f}" if isinstance(value, float) else str(value)
+    if value is True:
+        return "yes"
+    return f"{value:.{_NUMBERS.get(column, 5)}f}" if isinstance(value, float) else str(value)
 
 
 def _escaped(text: str) -> str:

@@ -28,6 +28,7 @@ RUN_FIELDS = {
     "config_digest": Field(str, "hash of config"),
     "data": Field(dict, "train and test file: name, sha256, size; counts; cleaning report", {}),
     "folds": Field(dict, "count, digest, seed", {}),
+    "leaks": Field(dict, "what stands on both sides of the folds, where that was allowed: counts, folds, examples"),
     "seeds": Field((list, int), "seeds trained with"),
     "members": Field(list, "of an ensemble: run and weight each", []),
     "cv": Field((dict, *Number), "out-of-fold scores: mrr, error, …"),

@@ -47,6 +47,7 @@ SUBMISSION_FIELDS = {
     "seeds": Field((list, int), "seeds trained with"),
     "cv": Field(Number, "out-of-fold MRR"),
     "cv_error": Field(Number, "its standard error"),
+    "leaks": Field(dict, "what stands on both sides of the folds behind cv, where that was allowed"),
     "file": Field(dict, "name, sha256, size, format, content_sha256, columns", {}),
     "vectors": Field(dict, "sha256, rows, dimension", {}),
     "ref": Field((int, str), "Kaggle's reference"),

@@ -10,11 +10,12 @@ from kaggle_kit.embeddings.cleaning import apply_data_settings
 from kaggle_kit.embeddings.folds import Folds, fold_pairs, group_images, make_folds, split_pairs
 from kaggle_kit.embeddings.generate import generate_competition
 from kaggle_kit.embeddings.hide import hide_images
-from kaggle_kit.embeddings.leaks import SplitLeaks, split_leaks
+from kaggle_kit.embeddings.leaks import SplitLeaks, find_leaks, split_leaks, sum_leaks
 from kaggle_kit.embeddings.load import load_test, read_pairs
 from kaggle_kit.embeddings.locate import find_file
+from kaggle_kit.embeddings.lookalikes import Lookalikes, find_lookalikes
 from kaggle_kit.embeddings.pairs import DataFile, Pairs, TestCaptions
-from kaggle_kit.embeddings.report import DataReport, data_report, domain_distances
+from kaggle_kit.embeddings.report import DataReport, data_report, domain_distances, fold_facts
 from kaggle_kit.embeddings.write import write_test_npz, write_train_npz
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "DataFile",
     "DataReport",
     "Folds",
+    "Lookalikes",
     "Pairs",
     "SplitLeaks",
     "TestCaptions",
@@ -31,6 +33,9 @@ __all__ = [
     "data_report",
     "domain_distances",
     "find_file",
+    "find_leaks",
+    "find_lookalikes",
+    "fold_facts",
     "fold_pairs",
     "generate_competition",
     "group_images",
@@ -43,6 +48,7 @@ __all__ = [
     "read_pairs",
     "split_leaks",
     "split_pairs",
+    "sum_leaks",
     "write_test_npz",
     "write_train_npz",
 ]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
-from kaggle_kit.embeddings.lookalikes import group_lookalikes
+from kaggle_kit.embeddings.lookalikes import Lookalikes, find_lookalikes
 from kaggle_kit.embeddings.npz import NPY_MAGIC
 from kaggle_kit.embeddings.pairs import Pairs
 from kaggle_kit.errors import ConfigError, DataError, MissingError
@@ -174,22 +174,40 @@ def group_images(images: np.ndarray) -> np.ndarray:
     return np.array([first_row.setdefault(digest, row) for row, digest in enumerate(digests)], dtype=np.int64)
 
 
-def fold_pairs(pairs: Pairs, settings: FoldSettings = FIVE_FOLDS) -> Folds:
+def fold_pairs(pairs: Pairs, settings: FoldSettings = FIVE_FOLDS, *, lookalikes: Lookalikes | None = None) -> Folds:
     """The folds of a training set without leaks: look-alikes stay together, images from elsewhere are never held out.
 
+    Args:
+        lookalikes: of these pairs, where they are known; looked for when None.
+
     Raises:
-        DataError: so many images belong together that no fair split is left.
+        DataError: so many images belong together that no fair split is left, and ``folds.leaks`` does not allow an unfair one.
     """
-    groups = group_lookalikes(pairs, captions=settings.group == "all")
-    largest = int(np.bincount(groups[pairs.is_own]).max(initial=0))
-    held_out = len(pairs.images) * (1 / settings.count if settings.count > 1 else settings.holdout)
-    if largest > max(2.0, held_out):
-        raise DataError(
-            f"{largest:,} of {len(pairs.images):,} images are joined by near copies or equal captions: a split would leak, "
-            "or one fold would hold them all",
-            "--set folds.group=images lets equal captions stand on both sides",
-        )
+    groups = _fair_groups(pairs, lookalikes or find_lookalikes(pairs), settings)
     return make_folds(pairs.image_of_caption, len(pairs.images), settings, groups=groups, is_own=pairs.is_own)
+
+
+def _fair_groups(pairs: Pairs, lookalikes: Lookalikes, settings: FoldSettings) -> np.ndarray:
+    """Which images stay together, (images,) int64; a group larger than a fold is refused, or parted where leaks may be."""
+
+    def joined(*, captions: bool) -> np.ndarray:
+        return lookalikes.groups(pairs.image_of_caption, len(pairs.images), captions=captions)
+
+    groups = joined(captions=settings.group == "all")
+    held_out = len(pairs.images) * (1 / settings.count if settings.count > 1 else settings.holdout)
+    for smaller in (partial(joined, captions=False), partial(np.arange, len(pairs.images))):
+        sizes = np.bincount(groups[pairs.is_own], minlength=int(groups.max(initial=-1)) + 1)
+        too_large = sizes > max(2.0, held_out)
+        if not too_large.any():
+            break
+        if settings.leaks == "refuse":
+            raise DataError(
+                f"{sizes.max():,} of {len(pairs.images):,} images are joined by near copies or equal captions: a split would "
+                "leak, or one fold would hold them all",
+                "--set folds.leaks=warn parts them; the run is then marked as one whose folds leak",
+            )
+        groups = np.where(too_large[groups], len(sizes) + smaller(), groups)
+    return groups
 
 
 def split_pairs(pairs: Pairs, folds: Folds, fold: int) -> tuple[np.ndarray, np.ndarray]:

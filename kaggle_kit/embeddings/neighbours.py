@@ -69,8 +69,8 @@ def find_near_copies(rows: np.ndarray, others: np.ndarray, cosine: float) -> np.
 def near_copy_pairs(rows: np.ndarray, cosine: float) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of rows, each once, whose cosine is at least that; two (pairs,) int64 arrays, the earlier row first.
 
-    Candidates are named by a random projection, as in :func:`find_near_copies`; a row with very many of them (everything looks alike) is
-    linked to its first near copy only, which is enough to join a group.
+    Candidates are named by a random projection, as in :func:`find_near_copies`. Where a block has very many of them (everything looks
+    alike), it is compared in full, and a row is paired with its first few near copies only, which is enough to join a group.
     """
     project = np.random.default_rng(SKETCH_SEED).standard_normal((rows.shape[1], SKETCH_WIDTH)).astype(np.float32)
     sketch = np.concatenate([unit_rows(unit_rows(block) @ project) for _, block in _blocks(rows)])
@@ -81,12 +81,25 @@ def near_copy_pairs(rows: np.ndarray, cosine: float) -> tuple[np.ndarray, np.nda
         before = candidate < here + first
         here, candidate = here[before], candidate[before]
         if len(here) > MANY * len(block):
-            here, places = np.unique(here, return_index=True)
-            candidate = candidate[places]
-        alike = np.einsum("nd,nd->n", unit_rows(block[here]), unit_rows(rows[candidate])) >= cosine - ROUNDING
-        earlier.append(candidate[alike])
-        later.append(here[alike] + first)
+            here, candidate = _crowded(rows, first, last, cosine)
+        else:
+            alike = np.einsum("nd,nd->n", unit_rows(block[here]), unit_rows(rows[candidate])) >= cosine - ROUNDING
+            here, candidate = here[alike], candidate[alike]
+        earlier.append(candidate)
+        later.append(here + first)
     return np.concatenate(earlier).astype(np.int64), np.concatenate(later).astype(np.int64)
+
+
+def _crowded(rows: np.ndarray, first: int, last: int, cosine: float) -> tuple[np.ndarray, np.ndarray]:
+    """The first few near copies of each of ``rows[first:last]`` among the rows before it: places in the block, and rows."""
+    block = unit_rows(rows[first:last])
+    near = np.concatenate(
+        [block @ unit_rows(others).T >= cosine - ROUNDING for _, others in _blocks(rows[:last])], axis=1
+    )
+    near &= np.arange(last) < np.arange(first, last)[:, None]
+    near &= np.cumsum(near, axis=1, dtype=np.int32) <= MANY
+    here, candidate = np.nonzero(near)
+    return here, candidate
 
 
 def _blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from kaggle_kit.embeddings.folds import group_images
-from kaggle_kit.embeddings.leaks import NEAR_COPY, normalise_caption
+from kaggle_kit.embeddings.folds import fold_pairs, group_images
+from kaggle_kit.embeddings.leaks import find_leaks, sum_leaks
+from kaggle_kit.embeddings.lookalikes import NEAR_COPY, find_lookalikes, normalise_caption
 from kaggle_kit.embeddings.neighbours import BLOCK_ROWS, find_near_copies, nearest_cosines
 from kaggle_kit.embeddings.pairs import Pairs, TestCaptions
-from kaggle_kit.errors import DataError
+from kaggle_kit.errors import ConfigError, DataError
+from kaggle_kit.settings import FoldSettings
 
 # Enough for a share to within about a per cent; all against all would take minutes on two cores.
 SAMPLE = 2_000
@@ -24,7 +26,7 @@ class DataReport:
     """What the training data and the test captions are like.
 
     Attributes:
-        facts: as plain data, what ``kk data --json`` prints: ``train``, and ``test`` where there is one.
+        facts: as plain data, what ``kk data --json`` prints: ``train``, ``folds``, and ``test`` where there is one.
         captions_of_image: (images,) int64.
         text_norms: of the training captions, (captions,) float64.
         image_norms: (images,) float64.
@@ -134,6 +136,30 @@ def domain_distances(pairs: Pairs, test: TestCaptions, *, seed: int = 0) -> tupl
     others, image = pairs.text[reference], pairs.image_of_caption
     own = nearest_cosines(pairs.text[sample], others, group=image[sample], other_group=image[reference])
     return 1 - own, 1 - nearest_cosines(test.text, others)
+
+
+def fold_facts(pairs: Pairs, settings: FoldSettings) -> dict[str, Any]:
+    """What looks alike in the training data, and what of it the folds of these settings would part: plain data.
+
+    ``refused`` says why no folds can be made, None when they can; ``leaks`` is as :func:`~kaggle_kit.embeddings.leaks.sum_leaks` gives it.
+    """
+    lookalikes = find_lookalikes(pairs)
+    groups = lookalikes.groups(pairs.image_of_caption, len(pairs.images))
+    sizes = np.bincount(groups)
+    facts = {
+        "count": settings.count,
+        "images_with_near_copies": len(np.unique(np.concatenate(lookalikes.near))),
+        "images_joined": int(sizes[sizes > 1].sum()),
+        "groups": int(np.count_nonzero(sizes > 1)),
+        "largest_group": int(sizes.max()),
+    }
+    try:
+        folds = fold_pairs(pairs, settings, lookalikes=lookalikes)
+    except (DataError, ConfigError) as error:
+        return {**facts, "images_held_out": [], "leaks": None, "refused": error.message}
+    held_out = [int(np.count_nonzero(pairs.is_own[folds.images_of(fold)])) for fold in range(folds.count)]
+    leaks = sum_leaks(find_leaks(pairs, folds, lookalikes=lookalikes))
+    return {**facts, "images_held_out": held_out, "leaks": leaks, "refused": None}
 
 
 def norms(rows: np.ndarray) -> np.ndarray:

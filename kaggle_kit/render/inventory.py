@@ -10,7 +10,7 @@ from rich.text import Text
 
 from kaggle_kit.render.tables import Column, Grid
 from kaggle_kit.render.text import counted, moment, size
-from kaggle_kit.render.views import View, heading, line
+from kaggle_kit.render.views import View, heading, leaks, line
 
 
 def data_report(report: Any) -> View:
@@ -27,6 +27,7 @@ def data_report(report: Any) -> View:
             f"{far['share']:.1%} of the test captions look out of domain: they are further from their nearest training "
             f"caption than {1 - far['expected']:.0%} of the training captions are ({far['distance']:.3f})."
         )
+    yield from _splits(report.facts.get("folds"))
     yield from _cleaning(report.facts.get("settings"))
 
 
@@ -72,6 +73,27 @@ def _comparisons(test: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         "test": f"median {far['median_test']:.3f}",
     }
     yield {"what": "look out of domain", "train": f"{far['expected']:.1%}", "test": f"{far['share']:.1%}"}
+
+
+def _splits(folds: Mapping[str, Any] | None) -> View:
+    """What looks alike, and whether the folds part any of it."""
+    if not folds:
+        return
+    yield Text()
+    yield heading("Look-alikes and folds")
+    yield line(
+        f"  {counted(folds['images_with_near_copies'], 'image')} with near copies; near copies and equal captions join "
+        f"{counted(folds['images_joined'], 'image')} into {counted(folds['groups'], 'group')}, "
+        f"the largest of {counted(folds['largest_group'], 'image')}"
+    )
+    if folds["refused"]:
+        yield line(f"  no folds: {folds['refused']}")
+        return
+    shares = f"{min(folds['images_held_out']):,} to {max(folds['images_held_out']):,} images"
+    yield line(
+        f"  {counted(folds['count'], 'fold')}, holding out {shares}: {leaks(folds['leaks']) or 'nothing'} on both sides"
+    )
+    yield from (line(f"    {example}") for example in folds["leaks"]["examples"])
 
 
 def _cleaning(settings: Mapping[str, Any] | None) -> View:

@@ -30,10 +30,34 @@ def pairs(items: Mapping[str, Any]) -> Grid:
     return Grid((Column("name", ""), Column("value", "", least=20)), rows, wrap=True, heading=False)
 
 
-def score(value: Any, error: Any = None) -> str:
-    """``0.7321 ± 0.0060``; empty without a value."""
+def score(value: Any, error: Any = None, *, leaks: Any = None) -> str:
+    """``0.7321 ± 0.0060``; empty without a value; an exclamation mark where the folds behind it leak."""
     shown = number(value)
-    return f"{shown} ± {number(error)}" if shown and number(error) else shown
+    shown = f"{shown} ± {number(error)}" if shown and number(error) else shown
+    return f"{shown}{LEAKS}" if shown and leaks else shown
+
+
+LEAKS = "!"
+"""Behind a CV whose folds had look-alikes on both sides."""
+
+
+def leaks_note(rows: Sequence[Mapping[str, Any]]) -> View:
+    """What the mark means, where there is one."""
+    if any(row.get("leaks") for row in rows):
+        yield Text(
+            f"{LEAKS} the folds leak: look-alikes on both sides of the splits make this CV too high", style="dim"
+        )
+
+
+def leaks(found: Mapping[str, Any] | None) -> str:
+    """The counts of a run's leaks in words."""
+    words = {
+        "shared_images": "shared images",
+        "equal_images": "copies of images",
+        "near_images": "near copies of images",
+        "equal_captions": "equal captions",
+    }
+    return ", ".join(f"{found[kind]:,} {text}" for kind, text in words.items() if found.get(kind)) if found else ""
 
 
 def run(result: Any) -> View:
@@ -50,6 +74,8 @@ def run(result: Any) -> View:
             "cv": score(cv.get("mrr"), cv.get("error"))
             and f"{score(cv.get('mrr'), cv.get('error'))} MRR in galleries of "
             f"{cv.get('gallery_size')}, out of fold, {counted(cv.get('images', 0), 'image')}",
+            "leaks": leaks(record.get("leaks"))
+            and f"{leaks(record['leaks'])} on both sides of the folds: the CV is too high",
             "beside it": _beside(cv),
             "time": duration(record["train_seconds"]) + " of training" if record.get("train_seconds") else None,
             "hardware": _hardware(record),
@@ -145,7 +171,7 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> View:
             Column("translator", "Translator", least=10),
             Column("loss", "Loss", least=6, order=2),
             Column("folds", "Folds", order=1),
-            Column("cv", "CV", number, right=True),
+            Column("cv", "CV", str, right=True),
             Column("cv_error", "Error", number, right=True, order=3),
             Column("train_seconds", "Time", lambda value: duration(value) if value else "", right=True, order=4),
             Column("state", "State"),
@@ -153,13 +179,14 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> View:
         flat,
         empty="no runs yet; kk train makes one",
     )
+    yield from leaks_note(flat)
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     """A run's record as one row of a table."""
     cv = row.get("cv") or {}
     names = {"translator": _name(row.get("translator")), "loss": _name(row.get("loss")), "folds": _folds(row)}
-    return {**row, **names, "cv": cv.get("mrr"), "cv_error": cv.get("error")}
+    return {**row, **names, "cv": score(cv.get("mrr"), leaks=row.get("leaks")), "cv_error": cv.get("error")}
 
 
 def comparison(table: Any) -> View:
@@ -167,7 +194,7 @@ def comparison(table: Any) -> View:
     yield Grid(
         (
             Column("run", "Run"),
-            Column("cv", "CV", number, right=True),
+            Column("cv", "CV", str, right=True),
             Column("cv_error", "Error", number, right=True, order=1),
             Column("full_mrr", "Full", number, right=True, order=2),
             Column("difference", "Difference", signed, right=True),
@@ -178,8 +205,9 @@ def comparison(table: Any) -> View:
             Column("megabytes", "MB", lambda value: f"{value:.0f}", right=True, order=6),
             Column("ms_a_query", "ms/query", lambda value: f"{value:.3f}", right=True, order=5),
         ),
-        [{**row, "interval": _interval(row)} for row in table.rows],
+        [{**row, "cv": score(row["cv"], leaks=row["leaks"]), "interval": _interval(row)} for row in table.rows],
     )
+    yield from leaks_note(table.rows)
 
 
 def _interval(row: Mapping[str, Any]) -> str:
@@ -253,6 +281,7 @@ def submission(record: Mapping[str, Any]) -> View:
             "public score": number(record.get("public_score"), 5),
             "private score": number(record.get("private_score"), 5),
             "cv": score(record.get("cv"), record.get("cv_error")),
+            "leaks": leaks(record.get("leaks")) and f"{leaks(record['leaks'])} on both sides of the folds",
             "difference": _difference(record),
             "rank": _rank(record),
             "final": (record.get("final") or {}).get("why"),
@@ -425,7 +454,7 @@ def history(table: Any) -> View:
     rows = [
         {
             **row,
-            "cv_text": score(row.get("cv"), row.get("cv_error")),
+            "cv_text": score(row.get("cv"), row.get("cv_error"), leaks=row.get("leaks")),
             "public": _starred(row, best),
             "best": row is best,
         }
@@ -449,6 +478,7 @@ def history(table: Any) -> View:
     )
     if best is not None and len(rows) > 1:
         yield Text("* best public score", style="dim")
+    yield from leaks_note(table.rows)
 
 
 def _starred(row: Mapping[str, Any], best: Mapping[str, Any] | None) -> str:

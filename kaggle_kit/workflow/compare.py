@@ -35,6 +35,7 @@ COLUMNS = (
     "parameters",
     "megabytes",
     "ms_a_query",
+    "leaks",
 )
 
 
@@ -146,6 +147,7 @@ def _row(record: Record, scores: np.ndarray, base: np.ndarray, pairs: Pairs) -> 
         **dict(zip(("difference", "difference_error", "low", "high"), known, strict=True)),
         "seconds": record.get("train_seconds"),
         **_cost(record, pairs),
+        "leaks": bool(record["leaks"]),
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kaggle_kit.config import Project
-from kaggle_kit.embeddings import DataReport, data_report
+from kaggle_kit.embeddings import DataReport, data_report, fold_facts
 from kaggle_kit.errors import MissingError
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import DataSettings
@@ -14,7 +14,7 @@ from kaggle_kit.workflow.data import competition_pairs, read_test, training_pair
 
 
 def describe_data(project: Project, *, figure: Path | None = None, progress: Progress = SILENCE) -> DataReport:
-    """What the training data and the test captions are like: counts, norms, duplicates, overlap, distances.
+    """What the training data and the test captions are like: counts, norms, duplicates, overlap, distances, leaks of its folds.
 
     Args:
         figure: a file (png, pdf, svg) to draw it into, by matplotlib.
@@ -36,6 +36,7 @@ def describe_data(project: Project, *, figure: Path | None = None, progress: Pro
         test = None
     task = progress.start("comparing captions")
     report = data_report(pairs, test)
+    report = replace(report, facts={**report.facts, "folds": fold_facts(pairs, project.settings.folds)})
     task.finish()
     if _changes_something(project.settings.data):
         _, cleaning = training_pairs(project, progress=progress)

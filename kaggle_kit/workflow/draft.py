@@ -79,6 +79,7 @@ def _of_run(project: Project, target: str | None, message: str, progress: Progre
         "seeds": run["seeds"],
         "cv": cv.get("mrr"),
         "cv_error": cv.get("error"),
+        "leaks": run["leaks"],
         "test": prediction.captions.file.to_dict(),
     }
     name, file = run["name"] or run["translator"], {"format": _writing(project).id}

@@ -197,6 +197,7 @@ def _file(
         "selection": extra,
         "data": first["data"],
         "folds": first["folds"],
+        "leaks": next((member["leaks"] for member, _, _ in used if member["leaks"]), None),
         "seeds": first["seeds"],
         "cv": {**asdict(score), "dot_mrr": dot_score.mrr, **scores},
         "train_seconds": sum(member.get("train_seconds", 0.0) for member, _, _ in used),

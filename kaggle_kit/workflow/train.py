@@ -12,7 +12,7 @@ from typing import Any
 from kaggle_kit.archive import Record, RunStore, provenance
 from kaggle_kit.archive.records import hold_lock
 from kaggle_kit.config import Project, Settings
-from kaggle_kit.embeddings import Folds, Pairs, fold_pairs
+from kaggle_kit.embeddings import Folds, Lookalikes, Pairs, find_leaks, find_lookalikes, fold_pairs, sum_leaks
 from kaggle_kit.errors import DataError, InterruptedWork, KaggleKitError, MissingError, UsageError
 from kaggle_kit.files import hash_of
 from kaggle_kit.progress import SILENCE, Progress
@@ -56,7 +56,7 @@ def train(project: Project, *, name: str | None = None, progress: Progress = SIL
 
     Raises:
         MissingError: the data is nowhere.
-        DataError: the data is not what it should be, or too small for the folds.
+        DataError: the data is not what it should be, too small for the folds, or a split would leak.
         TrainingError: training diverged; the run is recorded as failed.
         InterruptedWork, KeyboardInterrupt: stopped; ``resume`` goes on.
     """
@@ -66,12 +66,14 @@ def train(project: Project, *, name: str | None = None, progress: Progress = SIL
     settings = project.settings
     choose_hardware(settings.train.device, settings.train.precision, settings.train.threads)  # refuse before recording
     pairs, report = training_pairs(project, progress=progress)
-    folds = fold_pairs(pairs, settings.folds)
+    lookalikes = find_lookalikes(pairs)
+    folds = fold_pairs(pairs, settings.folds, lookalikes=lookalikes)
+    leaks = refuse_leaks(pairs, folds, settings, lookalikes=lookalikes, progress=progress)
     label = name or settings.translator.name
     store = RunStore(project.models_dir)
     run_id = store.reserve(label, hash_of([settings.digest(), folds.digest, pairs.file.sha256]))
     folds.save(store.folder_of(run_id))
-    store.create(run_id, _new_record(project, label, pairs, report, folds))
+    store.create(run_id, {**_new_record(project, label, pairs, report, folds), "leaks": leaks})
     progress.note(
         f"run {run_id}: {len(member_tasks(settings))} translators on {len(pairs):,} captions "
         f"of {len(pairs.images):,} images"
@@ -106,7 +108,46 @@ def resume(project: Project, run: str | None = None, *, progress: Progress = SIL
     folds = Folds.load(record.folder)
     if folds.digest != record["folds"]["digest"]:
         raise DataError(f"the folds of run {record.id} were changed", "start a new run with kk train")
+    refuse_leaks(pairs, folds, settings, progress=progress)
     return _finish(store, record.id, settings, pairs, folds, progress)
+
+
+def refuse_leaks(
+    pairs: Pairs,
+    folds: Folds,
+    settings: Settings,
+    *,
+    lookalikes: Lookalikes | None = None,
+    progress: Progress = SILENCE,
+) -> dict[str, Any] | None:
+    """Check every split before it is trained on; what leaks where ``folds.leaks`` lets it (see ``sum_leaks``), None where nothing does.
+
+    Raises:
+        DataError: one image, one caption or near copies of one image stand on both sides of a split.
+    """
+    leaking = [one for one in find_leaks(pairs, folds, lookalikes=lookalikes) if one.leaks]
+    if not leaking:
+        return None
+    found = sum_leaks(leaking)
+    told = describe_leaks(found)
+    if settings.folds.leaks == "refuse":
+        raise DataError(
+            told, "--set folds.group=all keeps look-alikes together; --set folds.leaks=warn trains all the same, marked"
+        )
+    progress.note(f"warning: {told}")
+    return found
+
+
+def describe_leaks(found: dict[str, Any]) -> str:
+    """One sentence with the counts, and the first examples below it."""
+    words = {
+        "shared_images": "{:,} images on both sides",
+        "equal_images": "{:,} held-out images with a copy in training",
+        "near_images": "{:,} held-out images with a near copy in training",
+        "equal_captions": "{:,} held-out captions with the words of a training caption",
+    }
+    counts = [text.format(found[kind]) for kind, text in words.items() if found[kind]]
+    return "\n  ".join([f"the folds leak: {', '.join(counts)}", *found["examples"]])
 
 
 def _unfinished(store: RunStore) -> Record:

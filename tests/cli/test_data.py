@@ -157,7 +157,7 @@ def test_data_without_the_test_file_is_told_of_training_only(project, kk):
     (project / "data/tiny" / TEST).unlink()
     outcome = kk("data", "--json")
     assert outcome.code == 0, outcome.err
-    assert set(outcome.json) == {"train"}
+    assert set(outcome.json) == {"train", "folds"}
     assert "without test captions" in outcome.err
     assert "look out of domain" not in kk("data").out
 

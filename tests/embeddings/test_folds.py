@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_kit.embeddings import Folds, Pairs, fold_pairs, group_images, make_folds, split_leaks, split_pairs
+from kaggle_kit.embeddings import (
+    Folds,
+    Pairs,
+    find_leaks,
+    fold_pairs,
+    group_images,
+    make_folds,
+    split_leaks,
+    split_pairs,
+    sum_leaks,
+)
+from kaggle_kit.embeddings.neighbours import near_copy_pairs
 from kaggle_kit.errors import ConfigError, DataError, MissingError
 from kaggle_kit.settings import FoldSettings
 
@@ -164,10 +175,49 @@ def test_a_split_that_would_leak_is_refused_and_can_be_forced(pairs: Pairs) -> N
     same = replace(pairs, captions=np.full(len(pairs), "a photo"))
     with pytest.raises(DataError, match="are joined by near copies or equal captions") as caught:
         fold_pairs(same)
-    assert "folds.group=images" in caught.value.hint
-    forced = fold_pairs(same, FoldSettings(group="images"))
-    assert split_leaks(same, forced, 0).equal_captions > 0
-    assert split_leaks(same, forced, 0).leaks
+    assert "folds.leaks=warn" in caught.value.hint
+    for forced in (
+        fold_pairs(same, FoldSettings(group="images")),
+        fold_pairs(same, FoldSettings(leaks="warn")),
+    ):
+        leaks = split_leaks(same, forced, 0)
+        assert leaks.equal_captions == np.count_nonzero(forced.fold_of_image == 0) * 5
+        assert leaks.leaks
+
+
+def test_what_leaks_is_named_fold_by_fold_and_summed(pairs: Pairs) -> None:
+    """Against a naive loop over all pairs of captions."""
+    rng = np.random.default_rng(2)
+    captions, images = pairs.captions.copy(), pairs.images.copy()
+    captions[rng.integers(0, len(pairs), 30)] = "A dog runs."
+    captions[rng.integers(0, len(pairs), 10)] = ""
+    images[10:13] = images[20:23]
+    alike = replace(pairs, captions=captions, images=images, weight=(np.arange(len(pairs)) % 3 > 0).astype(np.float32))
+    folds = fold_pairs(pairs, FoldSettings(seed=1))
+    leaks = find_leaks(alike, folds)
+    image = pairs.image_of_caption
+    for one in leaks:
+        train, validation = split_pairs(alike, folds, one.fold)
+        words = {captions[row] for row in train if captions[row]}
+        assert one.equal_captions == sum(captions[row] in words for row in validation)
+        trained = {images[image[row]].tobytes() for row in train}
+        held_out = {int(image[row]) for row in validation}
+        assert one.equal_images == sum(images[row].tobytes() in trained for row in held_out)
+    total = sum_leaks(leaks)
+    assert total["equal_captions"] == sum(one.equal_captions for one in leaks) > 0
+    assert total["folds"] == [one.fold for one in leaks if one.leaks]
+    assert any("'A dog runs.' is said of" in text for text in total["examples"])
+
+
+def test_copies_are_found_in_a_crowd_where_everything_looks_almost_alike(pairs: Pairs) -> None:
+    """A common direction makes every image a candidate; the true copies must not be lost among them."""
+    rng = np.random.default_rng(0)
+    crowd = 1 + 0.045 * rng.standard_normal((300, 64)).astype(np.float32)  # cosines near 0.998
+    crowd[200:250] = crowd[:50]
+    earlier, later = near_copy_pairs(crowd, 0.999)
+    assert {(row, row + 200) for row in range(50)} <= set(zip(earlier.tolist(), later.tolist(), strict=True))
+    unit = crowd.astype(np.float64) / np.linalg.norm(crowd.astype(np.float64), axis=1, keepdims=True)
+    assert len(earlier) == np.count_nonzero(np.triu(unit @ unit.T >= 0.999 - 2e-6, 1))
 
 
 def test_captions_without_text_join_nothing(pairs: Pairs) -> None:
