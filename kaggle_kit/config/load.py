@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,17 @@ def load_project(
         layers.append(file_layer(*find_config(config, root)))
     if (root / PROJECT_FILE).is_file():
         layers.append(file_layer(root / PROJECT_FILE, PROJECT_FILE))
-    return _Resolution(root, layers, schemas() if callable(schemas) else schemas).project()
+    return _resolved(root, layers, schemas() if callable(schemas) else schemas, None if config is None else str(config))
+
+
+def _resolved(root: Path, layers: Sequence[Layer], schemas: Schemas | None, config: str | None) -> Project:
+    """The project that ``layers``, highest first, make of the folder ``root``."""
+
+    def vary(overrides: Mapping[str, Any]) -> Project:
+        origins = dict.fromkeys(overrides, "--set")
+        return _resolved(root, [override_layer(overrides, origins), *layers], schemas, config)
+
+    return replace(_Resolution(root, layers, schemas).project(), config=config, vary=vary)
 
 
 @dataclass(frozen=True)

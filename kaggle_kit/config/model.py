@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from kaggle_kit.settings import (
     Section,
     ServiceSettings,
     SubmitSettings,
+    SweepSettings,
     TrainSettings,
     ValidationSettings,
 )
@@ -85,6 +86,7 @@ class Settings:
     loss: Choice = Choice(DEFAULT_LOSS)
     train: TrainSettings = TrainSettings()
     validation: ValidationSettings = ValidationSettings()
+    sweep: SweepSettings = SweepSettings()
     submit: SubmitSettings = SubmitSettings()
     service: ServiceSettings = ServiceSettings()
 
@@ -126,7 +128,7 @@ SECTIONS: dict[str, type] = {part.name: type(part.default) for part in fields(Se
 
 CHOICES = ("translator", "loss")
 
-_WITHOUT_EFFECT = ("paths", "submit", "service")
+_WITHOUT_EFFECT = ("paths", "sweep", "submit", "service")
 
 
 @dataclass(frozen=True)
@@ -149,12 +151,17 @@ class Project:
         origins: where each setting came from, by dotted key: ``--folds``, ``KK_FOLDS_COUNT``,
             ``configs/residual.toml``, ``kk.toml``, ``recipe residual_mlp``, ``competitions/<slug>.toml``, ``default``.
         meanings: what each setting means, by dotted key.
+        config: the configuration file on top of ``kk.toml``, as it was named; None when there was none.
+        vary: the same project with settings by dotted key on top of all places that it was loaded from, as ``overrides`` of
+            :func:`load_project`; None when it was not loaded.
     """
 
     root: Path
     settings: Settings
     origins: Mapping[str, str] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    config: str | None = None
+    vary: Callable[[Mapping[str, Any]], Project] | None = field(default=None, repr=False, compare=False)
 
     @property
     def data_dir(self) -> Path:
