@@ -12,7 +12,7 @@ from kaggle_kit.errors import DataError
 
 RUN_MIGRATIONS = Migrations("run")
 
-RUN_STATES = ("running", "interrupted", "done", "failed")
+RUN_STATES = ("running", "interrupted", "done", "pruned", "failed")
 
 RUN_FIELDS = {
     "id": Field(str, "the folder's name", required=True),
@@ -30,6 +30,7 @@ RUN_FIELDS = {
     "folds": Field(dict, "count, digest, seed", {}),
     "leaks": Field(dict, "what stands on both sides of the folds, where that was allowed: counts, folds, examples"),
     "seeds": Field((list, int), "seeds trained with"),
+    "sweep": Field(dict, "of a trial: the sweep's name and id, the number of the trial, the values tried (params)"),
     "members": Field(list, "of an ensemble: run and weight each", []),
     "cv": Field((dict, *Number), "out-of-fold scores: mrr, error, …"),
     "fold_scores": Field(list, "scores of each fold", []),

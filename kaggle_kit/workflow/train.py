@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,14 @@ class Run:
         return f"<Run {self.id}: {score}>"
 
 
-def train(project: Project, *, name: str | None = None, progress: Progress = SILENCE) -> Run:
+def train(
+    project: Project, *, name: str | None = None, sweep: Mapping[str, Any] | None = None, progress: Progress = SILENCE
+) -> Run:
     """Train the translator that the project's settings select, on all folds and seeds.
 
     Args:
         name: part of the run's id; the translator's name when None.
+        sweep: what the record of a trial says about its sweep: ``name``, ``id``, ``trial`` (its number), ``params``.
 
     Raises:
         MissingError: the data is nowhere.
@@ -73,7 +76,7 @@ def train(project: Project, *, name: str | None = None, progress: Progress = SIL
     store = RunStore(project.models_dir)
     run_id = store.reserve(label, hash_of([settings.digest(), folds.digest, pairs.file.sha256]))
     folds.save(store.folder_of(run_id))
-    store.create(run_id, {**_new_record(project, label, pairs, report, folds), "leaks": leaks})
+    store.create(run_id, {**_new_record(project, label, pairs, report, folds), "leaks": leaks, "sweep": sweep})
     progress.note(
         f"run {run_id}: {len(member_tasks(settings))} translators on {len(pairs):,} captions "
         f"of {len(pairs.images):,} images"
