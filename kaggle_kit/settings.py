@@ -353,6 +353,50 @@ class WheelSettings(Section):
     pip_s: float = setting(600.0, "seconds that pip may take to download", POSITIVE)
     ready_s: float = setting(1_800.0, "seconds to wait until the data set can be attached", at_least(0))
     poll_s: float = setting(10.0, "seconds between two looks whether it can", at_least(0))
+    log_quiet_s: float = setting(
+        45.0, "seconds of silence after which the log of a running notebook is opened anew", POSITIVE
+    )
+
+
+@dataclass(frozen=True)
+class RemoteSettings(Section):
+    """How training runs in Kaggle's notebooks, driven from here."""
+
+    owner: str | None = setting(
+        None, "account that the notebooks and data sets belong to; none: that of the credentials"
+    )
+    gpu: str = setting("t4x2", "accelerator: t4x2, l4, l4x1, a100, h100, rtx6000, Kaggle's own name of one, or cpu")
+    internet: bool = setting(True, "whether the notebook reaches the network; without it, missing packages need wheels")
+    datasets: list[str] = setting([], "more data sets to attach, as owner/slug")
+    wheels: str | None = setting(None, "data set (owner/slug) that kk wheels made, to install missing packages from")
+    session_s: float = setting(
+        43_200.0, "seconds that one session may take; Kaggle ends CPU and GPU sessions after 12 hours", POSITIVE
+    )
+    margin_s: float = setting(
+        1_800.0, "seconds before the session's end at which training is stopped, to save what there is", at_least(0)
+    )
+    keep_quota_s: float = setting(
+        600.0, "seconds of this week's GPU hours that must be left to start at all", at_least(0)
+    )
+    pack_mb: float = setting(0.9, "megabytes that the pushed script may have, code and settings included", POSITIVE)
+    poll_first_s: float = setting(5.0, "seconds before the second look at a notebook's status", at_least(0))
+    poll_last_s: float = setting(60.0, "seconds between looks, at most", at_least(0))
+    wait_s: float = setting(50_400.0, "seconds to follow a notebook, its time in the queue included", at_least(0))
+    most_pushes: int = setting(10, "sessions that one run may take with --until-done", at_least(1))
+
+
+@dataclass(frozen=True)
+class WheelSettings(Section):
+    """The data set of wheels from which an offline notebook installs."""
+
+    dataset: str = setting(
+        "kk-wheels", "its name in its URL", Rule("must have 6 to 50 characters", lambda v: 5 < len(v) < 51)
+    )
+    python: str = setting("3.12", "Python version of the notebooks' image")
+    platform: str = setting("manylinux_2_28_x86_64", "platform of the notebooks' image, as wheels are named")
+    pip_s: float = setting(600.0, "seconds that pip may take to download", POSITIVE)
+    ready_s: float = setting(1_800.0, "seconds to wait until the data set can be attached", at_least(0))
+    poll_s: float = setting(10.0, "seconds between two looks whether it can", at_least(0))
 
 
 def fields_of(section: type) -> Mapping[str, dataclasses.Field[Any]]:

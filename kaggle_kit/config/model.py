@@ -14,12 +14,14 @@ from kaggle_kit.settings import (
     DataSettings,
     FoldSettings,
     Paths,
+    RemoteSettings,
     Section,
     ServiceSettings,
     SubmitSettings,
     SweepSettings,
     TrainSettings,
     ValidationSettings,
+    WheelSettings,
 )
 
 from .keys import build, did_you_mean, flatten, keys_of, nearest
@@ -89,6 +91,8 @@ class Settings:
     sweep: SweepSettings = SweepSettings()
     submit: SubmitSettings = SubmitSettings()
     service: ServiceSettings = ServiceSettings()
+    remote: RemoteSettings = RemoteSettings()
+    wheels: WheelSettings = WheelSettings()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain, JSON-able data in the shape of the TOML files; :meth:`from_dict` is its inverse."""
@@ -114,7 +118,7 @@ class Settings:
         return cls(**arguments)
 
     def digest(self) -> str:
-        """SHA-256 of the settings that can change a prediction: all but folders, submitting and the service."""
+        """SHA-256 of the settings that can change a prediction: all but folders, submitting, the service and where it runs."""
         return digest_of(self.to_dict())
 
 
@@ -128,7 +132,7 @@ SECTIONS: dict[str, type] = {part.name: type(part.default) for part in fields(Se
 
 CHOICES = ("translator", "loss")
 
-_WITHOUT_EFFECT = ("paths", "sweep", "submit", "service")
+_WITHOUT_EFFECT = ("paths", "sweep", "submit", "service", "remote", "wheels")
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import orjson
 import requests
@@ -23,8 +24,18 @@ from .official import official_client_class, official_version
 from .transport import Judge, PatientAdapter, any_temporary, never, never_processed, no_auth, plain_session
 
 COMPETITIONS = "competitions.CompetitionApiService"
+KERNELS = "kernels.KernelsApiService"
+DATASETS = "datasets.DatasetApiService"
 
-_SUBMITTING = ("CreateSubmission", "CreateCodeSubmission")
+LOG_ROUTE = "kernels/logs/stream"
+
+_ONCE = (
+    (COMPETITIONS, "CreateSubmission"),
+    (COMPETITIONS, "CreateCodeSubmission"),
+    (KERNELS, "SaveKernel"),
+    (DATASETS, "CreateDataset"),
+    (DATASETS, "CreateDatasetVersion"),
+)
 _DOWNLOADING = ("DownloadDataFile", "DownloadDataFiles")
 
 _MOST_REDIRECTS = 5
@@ -116,7 +127,27 @@ class Connection:
             )
             return response
 
-        response = self._signed(ask)
+        return self._followed(self._signed(ask), headers)
+
+    def open_log(self, kernel: str) -> requests.Response:
+        """Open the log of the notebook ``owner/slug``: a stream while it runs, the stored file afterwards."""
+        headers = {"Accept": "text/event-stream, */*", "Content-Type": None}
+
+        def ask() -> requests.Response:
+            http = self._client()
+            link = self._rest(http, f"{LOG_ROUTE}/{quote(kernel)}")
+            response: requests.Response = http._session.get(link, headers=headers, stream=True, allow_redirects=False)
+            return response
+
+        return self._followed(self._signed(ask), {})
+
+    def open_file(self, link: str, headers: Mapping[str, str]) -> requests.Response:
+        """Open a signed link that the service gave in an answer."""
+        link = check_link(urljoin(self.endpoint.url or "", link), "a download")
+        return self._followed(self._open_storage(link, headers), headers)
+
+    def _followed(self, response: requests.Response, headers: Mapping[str, str]) -> requests.Response:
+        """What the redirects of ``response`` lead to."""
         for _ in range(_MOST_REDIRECTS):
             if not response.is_redirect:
                 return response
@@ -206,14 +237,24 @@ class Connection:
         session.headers["User-Agent"] = f"kaggle-kit/{VERSION} kaggle/{official_version()}"
         for prefix in ("https://", "http://"):
             session.mount(prefix, self._adapter(any_temporary))
-        for method in _SUBMITTING:  # the longest prefix wins: nothing is submitted twice
-            session.mount(http._get_request_url(COMPETITIONS, method), self._adapter(never_processed))
+        for service, method in _ONCE:  # the longest prefix wins: nothing is submitted, run or published twice
+            session.mount(http._get_request_url(service, method), self._adapter(never_processed))
         for method in _DOWNLOADING:
             session.mount(http._get_request_url(COMPETITIONS, method), self._adapter(never))
+        quiet = replace(self._settings, read_timeout_s=self._settings.log_quiet_s)
+        session.mount(self._rest(http, LOG_ROUTE), self._adapter(never, quiet))
 
-    def _adapter(self, again: Judge) -> PatientAdapter:
+    @staticmethod
+    def _rest(http: Any, route: str) -> str:
+        """The address of a part of the API that is no remote call; the same origin, another path."""
+        from kagglesdk import KaggleEnv
+
+        base = http._endpoint if http._env == KaggleEnv.PROD else f"{http._endpoint}/api"
+        return f"{base}/v1/{route}"
+
+    def _adapter(self, again: Judge, settings: ServiceSettings | None = None) -> PatientAdapter:
         return PatientAdapter(
-            self._settings,
+            settings or self._settings,
             again=again,
             progress=self._progress,
             who=self.endpoint.name,

@@ -82,6 +82,12 @@ class Credentials:
         self._expires = datetime.now(UTC) + timedelta(seconds=seconds)
 
     @property
+    def access_token(self) -> str | None:
+        """The token that signs requests, to ask the service whose it is; None for a user name and key."""
+        scheme, _, token = self._header.partition(" ")
+        return token if scheme == "Bearer" else None
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Every text that must not be shown, to be taken out of what the service says."""
         return tuple(secret for secret in self._secrets if secret)

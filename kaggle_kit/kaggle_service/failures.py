@@ -29,9 +29,9 @@ WEB = "https://www.kaggle.com"
 
 
 class AnswerLost(ServiceError):
-    """A submission was asked for and the answer did not arrive: it may exist.
+    """Something that must not happen twice was asked for and the answer did not arrive: it may have happened.
 
-    Ask for the list of submissions before asking again.
+    Look whether there is such a submission, version or data set before asking again.
     """
 
     kind = "answer_lost"
@@ -248,6 +248,7 @@ class Call:
         slug: the competition; empty when none is concerned.
         source: where the credentials came from.
         missing: what a 404 means, as in "no file train.npz in aml-competition".
+        link: the page that shows what was asked for, where it is no competition's.
     """
 
     doing: str
@@ -255,11 +256,12 @@ class Call:
     slug: str = ""
     source: str = "unknown"
     missing: str = ""
+    link: str = ""
 
     @property
     def page(self) -> str:
-        """The competition's page on the web."""
-        return f"{WEB}/competitions/{self.slug}"
+        """The page on the web of what was asked for."""
+        return self.link or f"{WEB}/competitions/{self.slug}"
 
 
 def explain(failure: Refusal | Trouble | GaveUp, call: Call) -> KaggleKitError:
@@ -317,6 +319,12 @@ def _forbidden(failure: Refusal, call: Call) -> CredentialsError:
             f"{told}: {call.slug!r} is not a competition that the account behind {call.source} can see",
             f"check the name (the last part of the competition's address, {call.page}); a private one needs an invitation",
         )
+    if call.link:
+        return CredentialsError(
+            told,
+            f"check the name at {call.link}: a mistyped one, and one of another account than the one behind {call.source}, "
+            "is refused with the same words; a token that may only read is, too",
+        )
     return CredentialsError(
         told, f"open {call.page} with the account behind {call.source}: joined, rules accepted, phone number verified?"
     )
@@ -333,7 +341,7 @@ def rules_not_accepted(call: Call, told: str = "") -> CredentialsError:
 def _not_found(failure: Refusal, call: Call) -> MissingError:
     return MissingError(
         f"{call.who} knows {call.missing or f'nothing of that name: {call.doing}'} (404: {_says(failure)})",
-        f"check the name at {call.page}" if call.slug else "",
+        f"check the name at {call.page}" if call.slug or call.link else "",
     )
 
 

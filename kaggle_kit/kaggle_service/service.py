@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urljoin
 
 from kaggle_kit.errors import CredentialsError, KaggleKitError, MissingError, ServiceError
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import ServiceSettings
 
+from .account import account_of
 from .answers import (
     CompetitionInfo,
     LeaderboardRow,
     Limits,
     RemoteFile,
     RemoteSubmission,
-    Row,
     competition_of,
     field,
     file_of,
@@ -33,17 +32,17 @@ from .answers import (
     text,
     whole,
 )
-from .connection import Connection
+from .calls import Calls, rows_in
+from .connection import COMPETITIONS, Connection
 from .credentials import Credentials
+from .datasets import Datasets
 from .download import Download, Downloaded
 from .endpoint import check_link
 from .failures import AnswerLost, Call, GaveUp, Refusal, Trouble, explain, next_reset, rules_not_accepted
-from .official import official_client_class
+from .kernels import Kernels
 from .upload import Upload
 
-_MOST_PAGES = 10_000
-
-T = TypeVar("T")
+_TYPES = "kagglesdk.competitions.types.competition_api_service"
 
 
 class KaggleService:
@@ -73,6 +72,7 @@ class KaggleService:
         self._settings = settings
         self._progress = progress
         self._connection = Connection(settings, environ=environ, progress=progress, credentials=credentials)
+        self._calls = Calls(self._connection, settings, COMPETITIONS, _TYPES)
         self._daily_limits: dict[str, int] = {}
 
     @property
@@ -94,6 +94,25 @@ class KaggleService:
         """
         return self._connection.credentials
 
+    @cached_property
+    def username(self) -> str:
+        """The account that the credentials belong to, by its name in addresses.
+
+        Raises:
+            CredentialsError: refused; ServiceError: the service does not say.
+        """
+        return self.credentials.username or account_of(self._connection, self._settings)
+
+    @cached_property
+    def kernels(self) -> Kernels:
+        """Notebooks and scripts that run on the service."""
+        return Kernels(self._connection, self._settings, progress=self._progress)
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        """Data sets that notebooks can attach."""
+        return Datasets(self._connection, self._settings, progress=self._progress)
+
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
         self._connection.close()
@@ -106,10 +125,10 @@ class KaggleService:
         Raises:
             CredentialsError: refused; MissingError: no such competition. Both name similar ones that exist.
         """
-        request = self._request("ApiGetCompetitionRequest", competition_name=slug)
+        request = self._calls.request("ApiGetCompetitionRequest", competition_name=slug)
         call = Call("looking up the competition", slug=slug, missing=f"no competition {slug!r}")
         try:
-            info = competition_of(self._rpc("GetCompetition", request, call), slug)
+            info = competition_of(self._calls.rpc("GetCompetition", request, call), slug)
         except (CredentialsError, MissingError) as error:
             raise self._with_similar(error, slug) from None
         if info.max_daily_submissions:
@@ -124,7 +143,7 @@ class KaggleService:
         """
         info = self.competition(slug)
         if info.entered is False:
-            raise rules_not_accepted(self._filled(Call("entering", slug=slug)))
+            raise rules_not_accepted(self._calls.filled(Call("entering", slug=slug)))
         return info
 
     def similar_competitions(self, slug: str) -> list[str]:
@@ -132,12 +151,16 @@ class KaggleService:
         known: list[str] = []
         for options in ({"group": "COMPETITION_LIST_TAB_ENTERED"}, {"search": slug}):
             with suppress(KaggleKitError, AttributeError, KeyError):
-                answer = self._rpc("ListCompetitions", self._list_request(**options), Call("listing competitions"))
-                known += [name for row in _rows(answer, "competitions") if (name := slug_of(row)) and name not in known]
+                answer = self._calls.rpc(
+                    "ListCompetitions", self._list_request(**options), Call("listing competitions")
+                )
+                known += [
+                    name for row in rows_in(answer, "competitions") if (name := slug_of(row)) and name not in known
+                ]
         return difflib.get_close_matches(slug, known, n=3, cutoff=0.6)
 
     def _list_request(self, group: str = "", search: str = "") -> Any:
-        request = self._request("ApiListCompetitionsRequest", page_size=min(50, self._settings.page_size))
+        request = self._calls.request("ApiListCompetitionsRequest", page_size=min(50, self._settings.page_size))
         if group:
             from kagglesdk.competitions.types.competition_enums import CompetitionListTab
 
@@ -157,7 +180,7 @@ class KaggleService:
     def files(self, slug: str) -> list[RemoteFile]:
         """Every file of the competition, all pages of the list."""
         call = Call("listing the files", slug=slug, missing=f"no competition {slug!r}")
-        rows = self._pages("ListDataFiles", "ApiListDataFilesRequest", "files", call, competition_name=slug)
+        rows = self._calls.pages("ListDataFiles", "ApiListDataFilesRequest", "files", call, competition_name=slug)
         return [file for row in rows if (file := file_of(row)).name]
 
     def download(
@@ -181,7 +204,7 @@ class KaggleService:
             ServiceError: patience ended; run again to continue.
             DiskFullError: not enough space.
         """
-        request = self._request("ApiDownloadDataFileRequest", competition_name=slug, file_name=name)
+        request = self._calls.request("ApiDownloadDataFileRequest", competition_name=slug, file_name=name)
         call = Call(f"downloading {name}", slug=slug, missing=f"no file {name!r} in {slug!r}")
         return self._download(
             "DownloadDataFile", request, target, call, name=name, expected_size=expected_size, progress=progress
@@ -189,7 +212,7 @@ class KaggleService:
 
     def download_all(self, slug: str, target_zip: Path, *, expected_size: int | None = None) -> Downloaded:
         """Download all files as one zip to ``target_zip``; raises as :meth:`download`."""
-        request = self._request("ApiDownloadDataFilesRequest", competition_name=slug)
+        request = self._calls.request("ApiDownloadDataFilesRequest", competition_name=slug)
         call = Call("downloading all files", slug=slug, missing=f"no competition {slug!r}")
         return self._download(
             "DownloadDataFiles", request, target_zip, call, name=f"{slug}.zip", expected_size=expected_size
@@ -216,7 +239,7 @@ class KaggleService:
             expected_size=expected_size,
             who=self.name,
         )
-        return self._explained(download.run, call)
+        return self._calls.explained(download.run, call)
 
     # -- submitting --------------------------------------------------------------------------------------------------
 
@@ -225,8 +248,8 @@ class KaggleService:
         call = Call("asking for the submissions left", slug=slug, missing=f"no competition {slug!r}")
         per_day = self._daily_limits.get(slug)
         try:
-            request = self._request("ApiGetSubmissionLimitsRequest", competition_name=slug)
-            answer = self._rpc("GetSubmissionLimits", request, call)
+            request = self._calls.request("ApiGetSubmissionLimitsRequest", competition_name=slug)
+            answer = self._calls.rpc("GetSubmissionLimits", request, call)
         except MissingError:  # a server without the call
             used, allowed = self._used_today(slug), None
         else:
@@ -266,18 +289,18 @@ class KaggleService:
             on_token=on_token,
             who=self.name,
         )
-        return self._explained(upload.run, call)
+        return self._calls.explained(upload.run, call)
 
     def _start_upload(self, path: Path, slug: str, call: Call) -> tuple[str, str]:
         status = path.stat()
-        request = self._request(
+        request = self._calls.request(
             "ApiStartSubmissionUploadRequest",
             competition_name=slug,
             file_name=path.name,
             content_length=status.st_size,
             last_modified_epoch_seconds=int(status.st_mtime),
         )
-        answer = self._rpc("StartSubmissionUpload", request, call)
+        answer = self._calls.rpc("StartSubmissionUpload", request, call)
         token, link = text(answer, "token"), str(field(answer, "createUrl") or "")
         if not token or not link:
             raise ServiceError(
@@ -292,7 +315,7 @@ class KaggleService:
             AnswerLost: the submission may exist: ask for :meth:`submissions` before asking again.
             QuotaError: none left today; CredentialsError: not entered, or a token that may not submit; ServiceError: refused.
         """
-        request = self._request(
+        request = self._calls.request(
             "ApiCreateSubmissionRequest",
             competition_name=slug,
             blob_file_tokens=token,
@@ -303,7 +326,7 @@ class KaggleService:
     def create_code_submission(self, slug: str, kernel: str, version: int, file_name: str, description: str) -> int:
         """Submit the output file of a notebook's version (``kernel`` is ``owner/slug``); raises as :meth:`create_submission`."""
         owner, _, notebook = kernel.partition("/")
-        request = self._request(
+        request = self._calls.request(
             "ApiCreateCodeSubmissionRequest",
             competition_name=slug,
             kernel_owner=owner,
@@ -317,12 +340,12 @@ class KaggleService:
     def _create(self, method: str, request: Any, slug: str) -> int:
         call = Call("submitting", slug=slug, missing=f"no competition {slug!r}, or no such file or notebook")
         try:
-            answer = self._connection.answer(method, request)
+            answer = self._calls.answer(method, request)
         except (Refusal, Trouble, GaveUp) as failure:
             last = failure.failure if isinstance(failure, GaveUp) else failure
             if last.processed:
                 raise self._answer_lost(str(last)) from None
-            raise explain(failure, self._filled(call)) from None
+            raise explain(failure, self._calls.filled(call)) from None
         ref = whole(answer, "ref")
         if not ref:
             raise self._answer_lost(text(answer, "message") or "it gave no number of the submission")
@@ -342,9 +365,9 @@ class KaggleService:
         Args:
             slug: its competition; when given, the list of submissions is searched, too, for a server that shows no single one.
         """
-        request = self._request("ApiGetSubmissionRequest", ref=ref)
+        request = self._calls.request("ApiGetSubmissionRequest", ref=ref)
         try:
-            return submission_of(self._rpc("GetSubmission", request, Call(f"looking up submission {ref}")))
+            return submission_of(self._calls.rpc("GetSubmission", request, Call(f"looking up submission {ref}")))
         except MissingError:
             rows = self.submissions(slug) if slug else []
             return next((row for row in rows if row.ref == ref), None)
@@ -352,70 +375,15 @@ class KaggleService:
     def submissions(self, slug: str) -> list[RemoteSubmission]:
         """The team's submissions, newest first, all pages."""
         call = Call("listing the submissions", slug=slug, missing=f"no competition {slug!r}")
-        rows = self._pages("ListSubmissions", "ApiListSubmissionsRequest", "submissions", call, competition_name=slug)
+        rows = self._calls.pages(
+            "ListSubmissions", "ApiListSubmissionsRequest", "submissions", call, competition_name=slug
+        )
         return [submission_of(row) for row in rows]
 
     def leaderboard(self, slug: str) -> list[LeaderboardRow]:
         """The public leaderboard, best first, all pages."""
         call = Call("reading the leaderboard", slug=slug, missing=f"no competition {slug!r}")
-        rows = self._pages("GetLeaderboard", "ApiGetLeaderboardRequest", "submissions", call, competition_name=slug)
+        rows = self._calls.pages(
+            "GetLeaderboard", "ApiGetLeaderboardRequest", "submissions", call, competition_name=slug
+        )
         return [leaderboard_row_of(row, rank) for rank, row in enumerate(rows, start=1)]
-
-    # -- how calls are made ------------------------------------------------------------------------------------------
-
-    def _request(self, kind: str, **values: Any) -> Any:
-        """A request of the official client; its values are set one by one, as its makers take none."""
-        official_client_class()
-        from kagglesdk.competitions.types import competition_api_service as types
-
-        if not hasattr(types, kind):  # an older client that does not know the call yet
-            return _HandmadeRequest(values)
-        request = getattr(types, kind)()
-        for name, value in values.items():
-            setattr(request, name, value)
-        return request
-
-    def _pages(self, method: str, kind: str, key: str, call: Call, **values: Any) -> Iterator[Row]:
-        """The rows under ``key`` in every page of a list."""
-        token, seen = "", set[str]()
-        for _ in range(_MOST_PAGES):
-            request = self._request(kind, **values, page_size=self._settings.page_size, page_token=token)
-            answer = self._rpc(method, request, call)
-            yield from _rows(answer, key)
-            token = text(answer, "nextPageToken")
-            if not token:
-                return
-            if token in seen:
-                break
-            seen.add(token)
-        raise ServiceError(f"{call.doing} failed: {self.name} repeats its pages without end", "run it again later")
-
-    def _rpc(self, method: str, request: Any, call: Call) -> Row:
-        """Make a call and give its answer; failures are explained."""
-        return self._explained(lambda: self._connection.answer(method, request), call)
-
-    def _explained(self, act: Callable[[], T], call: Call) -> T:
-        try:
-            return act()
-        except (Refusal, Trouble, GaveUp) as failure:
-            raise explain(failure, self._filled(call)) from None
-
-    def _filled(self, call: Call) -> Call:
-        return replace(call, who=self.name, source=self._connection.sources)
-
-
-class _HandmadeRequest:
-    """A request that the installed official client has no type for, as the client sends it: a dictionary in camelCase."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-
-    def to_dict(self) -> dict[str, Any]:
-        """The wire form."""
-        return {re.sub(r"_(\w)", lambda found: found[1].upper(), name): value for name, value in self._values.items()}
-
-
-def _rows(answer: Row, key: str) -> list[Row]:
-    """The rows of a list; a bare list, as the older dialect sends, is one, too."""
-    rows = field(answer, key) or answer.get("") or []
-    return [row for row in rows if isinstance(row, dict)]

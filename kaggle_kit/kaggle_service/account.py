@@ -1,0 +1,33 @@
+"""Whose credentials they are."""
+
+from __future__ import annotations
+
+from kaggle_kit.errors import ServiceError
+from kaggle_kit.settings import ServiceSettings
+
+from .answers import text, truth
+from .calls import Calls
+from .connection import Connection
+from .failures import Call
+
+_SERVICE, _TYPES = "security.OAuthService", "kagglesdk.security.types.oauth_service"
+
+
+def account_of(connection: Connection, settings: ServiceSettings) -> str:
+    """The name of the account behind the connection's access token, as addresses have it.
+
+    Raises:
+        CredentialsError: the token is refused.
+        ServiceError: the service does not say.
+    """
+    token = connection.credentials.access_token
+    calls = Calls(connection, settings, _SERVICE, _TYPES)
+    answer = calls.rpc(
+        "IntrospectToken", calls.request("IntrospectTokenRequest", token=token or ""), Call("logging in")
+    )
+    if truth(answer, "active") and (name := text(answer, "username")):
+        return name
+    raise ServiceError(
+        f"{calls.who} does not say whose token it is that comes from {connection.sources}",
+        "is it revoked? name the account yourself: --set remote.owner=NAME (the NAME of kaggle.com/NAME)",
+    )
