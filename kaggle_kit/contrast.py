@@ -42,29 +42,12 @@ class Mix:
     share: float
 
 
-def symmetric_infonce(
-    logits: Tensor, *, label_smoothing: float = 0.0, mix: Mix | None = None, image_weight: float = 1.0
-) -> Tensor:
-    """Cross-entropy of the right entry by rows and by columns, averaged; mixed rows are held to both of their images.
-
-    With the partners a permutation of the batch, every column is somebody's partner once, so both directions need the same sums:
-    the mean over rows and columns of their log-sum-exp, less the mean score of the right entries.
+def symmetric_infonce(logits: Tensor) -> Tensor:
+    """Cross-entropy of the right entry by rows and by columns, averaged.
 
     Args:
         logits: (batch, batch) float32 scaled similarities, caption by image, the right image on the diagonal.
-        label_smoothing: share of the target spread over all entries.
-        mix: which rows are mixtures.
-        image_weight: weight of the columns (image to caption) beside that of the rows, which is 1.
 
-    Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision, 2021; of the two-target loss: Zhang et
-    al., mixup, 2018.
+    Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision, 2021.
     """
-    columns = logits.logsumexp(0).mean() * image_weight if image_weight else 0.0
-    normalisers = (logits.logsumexp(1).mean() + columns) / (1 + image_weight)
-    right = logits.diagonal().mean()
-    if mix is not None:
-        other = logits.gather(1, mix.partners.unsqueeze(1)).mean()
-        right = mix.share * right + (1 - mix.share) * other
-    if label_smoothing:
-        right = (1 - label_smoothing) * right + label_smoothing * logits.mean()
-    return normalisers - right
+    return (logits.logsumexp(1).mean() + logits.logsumexp(0).mean()) / 2 - logits.diagonal().mean()

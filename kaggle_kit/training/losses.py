@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaggle_kit.contrast import Mix, hard_triplet, same_image, symmetric_infonce
+from kaggle_kit.contrast import Mix
 from kaggle_kit.metrics import unit
 from kaggle_kit.registry import Registry
 from kaggle_kit.settings import POSITIVE, Section, at_least, between, setting
+from kaggle_kit.training.blocks import pairwise_sigmoid, score_sums, triplet
 
 LEAST_TEMPERATURE = 0.005
 """A learnable temperature stays above 1/200: the scale of CLIP (Radford et al. 2021) explodes in fp16 without a clamp."""
@@ -83,7 +84,19 @@ class MseLoss(Loss):
 
 
 @dataclass(frozen=True)
-class InfoNceOptions(Section):
+class ContrastiveOptions(Section):
+    """What all losses over the scores of a batch share."""
+
+    block: int = setting(
+        2048,
+        "largest batch whose scores are held in memory all at once; those of a larger one come in tiles of so many rows and "
+        "columns, and once more for the gradient",
+        at_least(1),
+    )
+
+
+@dataclass(frozen=True)
+class InfoNceOptions(ContrastiveOptions):
     """Options of the InfoNCE family."""
 
     temperature: float = setting(
@@ -107,13 +120,16 @@ class _Contrastive(Loss):
         else:
             self.register_buffer("log_scale", start)
 
-    def _logits(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """(batch, d) and (batch, d) → (batch, batch) float32 scaled similarities, caption by image."""
-        return (
-            unit(outputs)
-            @ targets.float().T
-            * self.log_scale.clamp(max=-math.log(self.options.least_temperature)).exp()
-        )
+    def _scaled(self, outputs: Tensor) -> Tensor:
+        """(batch, d) → (batch, d) float32 unit rows over the temperature: their products with the targets are the logits."""
+        return unit(outputs) * self.log_scale.clamp(max=-math.log(self.options.least_temperature)).exp()
+
+    def _smoothed(self, right: Tensor, scaled: Tensor, targets: Tensor) -> Tensor:
+        """Mean logit under the targets' distribution: that of the right entries, and a share of that of all entries."""
+        smoothing = self.options.label_smoothing
+        if not smoothing:
+            return right
+        return (1 - smoothing) * right + smoothing * (scaled.mean(0) * targets.mean(0)).sum()
 
 
 @losses.register("infonce")
@@ -125,9 +141,10 @@ class InfoNce(_Contrastive):
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Cross-entropy of each caption's own row."""
-        logits = self._logits(outputs, targets)
-        rows = torch.arange(len(logits), device=logits.device)
-        return F.cross_entropy(logits, rows, label_smoothing=self.options.label_smoothing)
+        scaled, targets = self._scaled(outputs), targets.float()
+        sums = score_sums(scaled, targets, block=self.options.block, both_ways=False)
+        right = (scaled * targets).sum(1).mean()
+        return sums.by_caption.mean() - self._smoothed(right, scaled, targets)
 
 
 @dataclass(frozen=True)
@@ -151,16 +168,19 @@ class SymmetricInfoNce(_Contrastive):
         return self._both_ways(outputs, targets, None)
 
     def mixed(self, outputs: Tensor, targets: Tensor, images: Tensor, mix: Mix) -> Tensor:
-        """Both targets from one score matrix."""
+        """Both targets from one score matrix (Zhang et al., mixup, 2018)."""
         return self._both_ways(outputs, targets, mix)
 
     def _both_ways(self, outputs: Tensor, targets: Tensor, mix: Mix | None) -> Tensor:
-        return symmetric_infonce(
-            self._logits(outputs, targets),
-            label_smoothing=self.options.label_smoothing,
-            image_weight=self.options.image_weight,
-            mix=mix,
-        )
+        """Every image is somebody's partner once, so the mean right logit is the same by captions and by images."""
+        weight = self.options.image_weight
+        scaled, targets = self._scaled(outputs), targets.float()
+        sums = score_sums(scaled, targets, block=self.options.block, both_ways=weight > 0)
+        normalisers = sums.by_caption.mean()
+        if sums.by_image is not None:
+            normalisers = (normalisers + weight * sums.by_image.mean()) / (1 + weight)
+        wanted = targets if mix is None else torch.lerp(targets[mix.partners], targets, mix.share)
+        return normalisers - self._smoothed((scaled * wanted).sum(1).mean(), scaled, targets)
 
 
 @losses.register("infonce_multi_positive")
@@ -173,18 +193,14 @@ class MultiPositiveInfoNce(_Contrastive):
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Mean of the two cross-entropies against the shared targets."""
-        logits = self._logits(outputs, targets)
-        same = same_image(images).float()  # (batch, batch)
-        wanted = same / same.sum(1, keepdim=True)
-        smoothing = self.options.label_smoothing
-        return (
-            F.cross_entropy(logits, wanted, label_smoothing=smoothing)
-            + F.cross_entropy(logits.T, wanted, label_smoothing=smoothing)
-        ) / 2
+        scaled, targets = self._scaled(outputs), targets.float()
+        sums = score_sums(scaled, targets, block=self.options.block, images=images)
+        normalisers = (sums.by_caption.mean() + sums.by_image.mean()) / 2
+        return normalisers - self._smoothed(sums.shared.mean(), scaled, targets)
 
 
 @dataclass(frozen=True)
-class TripletOptions(Section):
+class TripletOptions(ContrastiveOptions):
     """Options of the hard-negative triplet."""
 
     margin: float = setting(0.2, "how far the right image must lie above the hardest wrong one", at_least(0))
@@ -204,8 +220,8 @@ class HardTriplet(Loss):
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Sum of both ways, mean over the batch."""
-        scores = unit(outputs) @ targets.float().T * self.options.target_scale
-        return hard_triplet(scores, images, self.options.margin)
+        scaled = targets.float() * self.options.target_scale
+        return triplet(unit(outputs), scaled, images, self.options.margin, block=self.options.block)
 
 
 @dataclass(frozen=True)
@@ -250,15 +266,16 @@ class InfoNceTriplet(SymmetricInfoNce):
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Weighted sum of the two."""
-        triplet = hard_triplet(unit(outputs) @ unit(targets).T, images, self.options.margin)
+        options = self.options
+        hinge = triplet(unit(outputs), unit(targets), images, options.margin, block=options.block)
         contrast = super().forward(outputs, targets, images)
-        return self.options.infonce_weight * contrast + self.options.triplet_weight * triplet
+        return options.infonce_weight * contrast + options.triplet_weight * hinge
 
     mixed = Loss.mixed
 
 
 @dataclass(frozen=True)
-class SigLipOptions(Section):
+class SigLipOptions(ContrastiveOptions):
     """Options of the pairwise sigmoid loss; scale and bias are trained."""
 
     scale: float = setting(10.0, "what similarities are multiplied by at the start", POSITIVE)
@@ -282,6 +299,5 @@ class SigLip(Loss):
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Sum over pairs, divided by the batch."""
         scale = self.log_scale.clamp(max=-math.log(LEAST_TEMPERATURE)).exp()
-        logits = unit(outputs) @ targets.float().T * scale + self.bias
-        signs = torch.where(same_image(images), 1.0, -1.0)
-        return -F.logsigmoid(signs * logits).sum() / len(logits)
+        total = pairwise_sigmoid(unit(outputs) * scale, targets.float(), images, self.bias, block=self.options.block)
+        return total / len(outputs)
