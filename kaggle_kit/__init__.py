@@ -34,12 +34,15 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.cache import clear_cache as clear_cache
     from kaggle_kit.workflow.catalogue import catalogue as catalogue
     from kaggle_kit.workflow.compare import compare as compare
+    from kaggle_kit.workflow.compare import learning_curve as learning_curve
     from kaggle_kit.workflow.describe import describe_data as describe_data
     from kaggle_kit.workflow.ensemble import ensemble as make_ensemble  # noqa: F401
+    from kaggle_kit.workflow.expect import calibration as calibration
     from kaggle_kit.workflow.fetch import fetch as fetch
     from kaggle_kit.workflow.final import final as final
     from kaggle_kit.workflow.history import history as leaderboard  # noqa: F401
     from kaggle_kit.workflow.history import public_board as public_board
+    from kaggle_kit.workflow.history import run_history as run_history
     from kaggle_kit.workflow.keep import plan_prune as plan_prune
     from kaggle_kit.workflow.keep import prune as prune
     from kaggle_kit.workflow.keep import rebuild_submission as rebuild_submission
@@ -66,6 +69,7 @@ _PLACES = {
     "Run": "workflow.train:Run",
     "Settings": "config:Settings",
     "cached_files": "workflow.cache:cached_files",
+    "calibration": "workflow.expect:calibration",
     "catalogue": "workflow.catalogue:catalogue",
     "compare": "workflow.compare:compare",
     "clear_cache": "workflow.cache:clear_cache",
@@ -73,6 +77,7 @@ _PLACES = {
     "describe_data": "workflow.describe:describe_data",
     "fetch": "workflow.fetch:fetch",
     "final": "workflow.final:final",
+    "learning_curve": "workflow.compare:learning_curve",
     "leaderboard": "workflow.history:history",
     "list_runs": "workflow.records:list_runs",
     "list_submissions": "workflow.records:list_submissions",
@@ -90,6 +95,7 @@ _PLACES = {
     "rehearse": "rehearsal.rehearse:rehearse",
     "reindex": "workflow.keep:reindex",
     "resume": "workflow.train:resume",
+    "run_history": "workflow.history:run_history",
     "show_progress": "render.screen:show_progress",
     "submission_chain": "workflow.keep:submission_chain",
     "submit": "workflow.submit:submit",

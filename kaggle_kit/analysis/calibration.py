@@ -8,8 +8,8 @@ The interval is a seeded bootstrap over the points, with the scatter around the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class Basis:
         gallery_size: images in a gallery.
         train_sha256: hash of the training file.
         folds: number of folds.
+        folds_by: how images are split: ``images`` at random, or ``text_clusters``.
         folds_digest: hash of which image is held out where.
         captions: captions trained on for each image.
     """
@@ -48,8 +49,14 @@ class Basis:
     gallery_size: int | None = None
     train_sha256: str | None = None
     folds: int | None = None
+    folds_by: str | None = None
     folds_digest: str | None = None
     captions: float | None = None
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Basis:
+        """The basis as a record tells it; what is no part of one is left out."""
+        return cls(**{part.name: facts.get(part.name) for part in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,8 @@ class Point:
     translator: str = ""
     created: str = ""
     basis: Basis = Basis()
+    leaks: bool = False
+    """Its folds are known to have had look-alikes on both sides."""
 
 
 @dataclass(frozen=True)
@@ -344,8 +353,10 @@ def _typical_error(points: Sequence[Point]) -> float:
 def _most_common(points: Sequence[Point]) -> Basis:
     """The galleries and data of most points, of the newest among equals."""
     known = [one.basis for one in points if one.basis.gallery_size or one.basis.train_sha256]
-    keys = [(one.gallery_size, one.train_sha256) for one in known]
-    return max(reversed(known), key=lambda one: keys.count((one.gallery_size, one.train_sha256)), default=Basis())
+    keys = [(one.gallery_size, one.train_sha256, one.folds_by) for one in known]
+    return max(
+        reversed(known), key=lambda one: keys.count((one.gallery_size, one.train_sha256, one.folds_by)), default=Basis()
+    )
 
 
 def _why_not(basis: Basis, wanted: Basis) -> str:
@@ -354,6 +365,8 @@ def _why_not(basis: Basis, wanted: Basis) -> str:
         return f"its CV is of galleries of {basis.gallery_size}, not {wanted.gallery_size}"
     if basis.train_sha256 and wanted.train_sha256 and basis.train_sha256 != wanted.train_sha256:
         return f"trained on another file (sha256 {basis.train_sha256[:12]}…, not {wanted.train_sha256[:12]}…)"
+    if basis.folds_by and wanted.folds_by and basis.folds_by != wanted.folds_by:
+        return f"its folds are split by {basis.folds_by}, not by {wanted.folds_by}"
     return ""
 
 
@@ -369,6 +382,9 @@ def _warnings(points: Sequence[Point], left_out: Sequence[LeftOut], wanted: Basi
              and one.basis.folds_digest != wanted.folds_digest]  # fmt: skip
     if other:
         yield f"{len(other)} of {len(points)} CVs are of other folds: small differences between them mean nothing"
+    leaking = sum(one.leaks for one in points)
+    if leaking:
+        yield f"{leaking} of {len(points)} CVs are too high: their folds leak"
     yield from _saturation(points, wanted)
 
 
@@ -404,17 +420,19 @@ def _outliers(points: Sequence[Point], residuals: np.ndarray, slope: float, inte
             slope * one.cv + intercept,
             float(off),
             float(off) / typical,
-            _cause(one.public, slope * one.cv + intercept, float(off)),
+            _cause(one, slope * one.cv + intercept, float(off)),
         )
         for one, off in zip(points, residuals, strict=True)
         if abs(off) > WILD * typical
     )
 
 
-def _cause(public: float, expected: float, off: float) -> str:
+def _cause(point: Point, expected: float, off: float) -> str:
     if off > 0:
         return "the CV is too low: harder galleries than the leaderboard's, or too few images"
-    if public < expected / 2:
+    if point.leaks:
+        return "the CV is too high: its folds leak, look-alikes were on both sides"
+    if point.public < expected / 2:
         return "a broken file: rows in another order, other ids, or vectors of another space"
     return "the CV is too high: a leak between folds, or easier galleries"
 

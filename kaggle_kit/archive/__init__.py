@@ -5,16 +5,19 @@ SQLite index beside them is a cache that is rebuilt from them whenever it is mis
 """
 
 from kaggle_kit.archive.chain import ChainChecks, Link, chain
-from kaggle_kit.archive.history import HistoryTable, history_table
+from kaggle_kit.archive.history import SORTS, HistoryTable, by_day, history_table, made_by, run_table
 from kaggle_kit.archive.ids import new_id
 from kaggle_kit.archive.migrations import Migrations
 from kaggle_kit.archive.provenance import provenance
 from kaggle_kit.archive.prune import PruneItem, PrunePlan, PruneRule, plan_prune, prune
 from kaggle_kit.archive.records import Broken, Listing, Record, RecordChanged, RecordStore
-from kaggle_kit.archive.runs import RunStore
+from kaggle_kit.archive.runs import RunStore, basis_of
+from kaggle_kit.archive.standing import Standing, add_standing, read_standings
+from kaggle_kit.archive.standing import change as standing_change
 from kaggle_kit.archive.submissions import SubmissionStore
 
 __all__ = [
+    "SORTS",
     "Broken",
     "ChainChecks",
     "HistoryTable",
@@ -28,11 +31,19 @@ __all__ = [
     "RecordChanged",
     "RecordStore",
     "RunStore",
+    "Standing",
     "SubmissionStore",
+    "add_standing",
+    "basis_of",
+    "by_day",
     "chain",
     "history_table",
+    "made_by",
     "new_id",
     "plan_prune",
     "provenance",
     "prune",
+    "read_standings",
+    "run_table",
+    "standing_change",
 ]

@@ -140,6 +140,8 @@ class RecordStore:
     file_name: ClassVar[str] = "record.json"
     command: ClassVar[str] = "kk leaderboard"
     fields: ClassVar[Mapping[str, Field]] = {}
+    listed: ClassVar[tuple[str, ...]] = ()
+    """What tables of records show, beside id, created and state; ``data.captions`` is one entry of the table ``data``."""
     migrations: ClassVar[Migrations] = Migrations("record")
 
     def __init__(
@@ -151,7 +153,12 @@ class RecordStore:
         index_timeout_s: float = 5.0,
     ) -> None:
         self.folder, self.clock, self.lock_timeout_s = Path(folder), clock, lock_timeout_s
-        self.index = Index(self.folder / INDEX_NAME, busy_timeout_s=index_timeout_s)
+        self.index = Index(
+            self.folder / INDEX_NAME,
+            shorten=self._shortened,
+            maker=f"{VERSION} {self.migrations.current} {self.listed}",
+            busy_timeout_s=index_timeout_s,
+        )
 
     # --- making records
 
@@ -311,6 +318,35 @@ class RecordStore:
         records.sort(key=lambda record: (record.created, record.id), reverse=True)
         return Listing(records, sorted(broken, key=lambda one: one.id))
 
+    def overview(self) -> Listing:
+        """As :meth:`scan`, but each record has its ``listed`` fields only, which is many times faster for thousands."""
+        rows = self._shorts()
+        records, broken = [], []
+        for row in rows:
+            if "broken" in row:
+                broken.append(Broken(row["id"], self._path(row["id"]), row["broken"], row["hint"]))
+            else:
+                records.append(Record(row, self.folder / row["id"]))
+        records.sort(key=lambda record: (record.created, record.id), reverse=True)
+        return Listing(records, sorted(broken, key=lambda one: one.id))
+
+    def _shorts(self) -> builtins.list[dict[str, Any]]:
+        """The short forms; an index that holds something else is made anew."""
+        for _ in range(2):
+            shorts = self.index.contents(self._stamps(), self._content, short=True)
+            with suppress(orjson.JSONDecodeError):
+                return orjson.loads(b"[" + b",".join(shorts.values()) + b"]")  # type: ignore[no-any-return]
+            self.index.drop()
+        return []
+
+    def _shortened(self, record_id: str, content: bytes) -> bytes:
+        """The listed fields of a record as JSON; of a broken one, what is wrong with it."""
+        try:
+            record = self._parse(record_id, content)
+        except KaggleKitError as error:
+            return orjson.dumps({"id": record_id, "broken": error.message, "hint": error.hint})
+        return orjson.dumps({name: _part(record, name) for name in ("id", "created", "state", *self.listed)})
+
     def reindex(self) -> Listing:
         """Make the index anew from the records, and list them."""
         self.index.drop()
@@ -325,10 +361,10 @@ class RecordStore:
 
     def _stamps(self) -> dict[str, Stamp]:
         try:
-            names = [entry.name for entry in os.scandir(self.folder) if not entry.name.startswith(".")]
+            names = [name for name in os.listdir(self.folder) if not name.startswith(".")]
         except FileNotFoundError:
             return {}
-        stamps = {name: stamp_of(os.path.join(self.folder, name, self.file_name)) for name in names}
+        stamps = {name: stamp_of(f"{self.folder}/{name}/{self.file_name}") for name in names}
         return {name: stamp for name, stamp in stamps.items() if stamp}
 
     def _content(self, record_id: str) -> bytes | None:
@@ -338,3 +374,10 @@ class RecordStore:
             return None
         except OSError:
             return b""  # unreadable: reported as broken
+
+
+def _part(record: Mapping[str, Any], name: str) -> Any:
+    """A field, or the entry of a field that is a table."""
+    name, _, inner = name.partition(".")
+    value = record.get(name)
+    return (value.get(inner) if isinstance(value, dict) else None) if inner else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from kaggle_kit.archive.fields import Field, Number
 from kaggle_kit.archive.migrations import Migrations
@@ -27,7 +27,7 @@ RUN_FIELDS = {
     "config": Field(dict, "every setting as resolved"),
     "config_digest": Field(str, "hash of config"),
     "data": Field(dict, "train and test file: name, sha256, size; counts; cleaning report", {}),
-    "folds": Field(dict, "count, digest, seed", {}),
+    "folds": Field(dict, "count, by (images at random, or text_clusters), digest, seed", {}),
     "leaks": Field(dict, "what stands on both sides of the folds, where that was allowed: counts, folds, examples"),
     "seeds": Field((list, int), "seeds trained with"),
     "sweep": Field(dict, "of a trial: the sweep's name and id, the number of the trial, the values tried (params)"),
@@ -48,6 +48,10 @@ class RunStore(RecordStore):
     file_name: ClassVar[str] = "run.json"
     command: ClassVar[str] = "kk runs list"
     fields: ClassVar = RUN_FIELDS
+    listed: ClassVar[tuple[str, ...]] = (
+        "competition", "rehearsal", "kind", "name", "translator", "loss", "folds", "seeds", "members", "cv", "leaks",
+        "train_seconds", "sweep", "trial", "failure", "data.train_sha256", "data.captions", "data.images",
+    )  # fmt: skip
     migrations: ClassVar[Migrations] = RUN_MIGRATIONS
 
     def _how_to_make_one(self) -> str:
@@ -60,6 +64,21 @@ class RunStore(RecordStore):
             DataError: a file outside the run's folder.
         """
         return [(inside(run.folder, entry["file"]), entry["sha256"]) for entry in run["checkpoints"]]
+
+
+def basis_of(run: Record) -> dict[str, Any]:
+    """On what a run's CV was measured, as far as its record (or its listed fields) tells: what makes two CVs comparable."""
+    cv, folds = run["cv"] if isinstance(run["cv"], dict) else {}, run["folds"] or {}
+    data = run.get("data") or {name: run.get(f"data.{name}") for name in ("train_sha256", "captions", "images")}
+    captions, images = data.get("captions"), data.get("images")
+    return {
+        "gallery_size": cv.get("gallery_size"),
+        "train_sha256": data.get("train_sha256"),
+        "folds": folds.get("count"),
+        "folds_by": folds.get("by"),
+        "folds_digest": folds.get("digest"),
+        "captions": round(captions / images, 3) if captions and images else None,
+    }
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -48,6 +48,12 @@ SUBMISSION_FIELDS = {
     "cv": Field(Number, "out-of-fold MRR"),
     "cv_error": Field(Number, "its standard error"),
     "leaks": Field(dict, "what stands on both sides of the folds behind cv, where that was allowed"),
+    "basis": Field(
+        dict,
+        "what cv was measured on: gallery_size, train_sha256, folds, folds_by, folds_digest, captions an image",
+        {},
+    ),
+    "train_seconds": Field(Number, "seconds of training behind it, all runs together"),
     "file": Field(dict, "name, sha256, size, format, content_sha256, columns", {}),
     "vectors": Field(dict, "sha256, rows, dimension", {}),
     "ref": Field((int, str), "Kaggle's reference"),
@@ -73,6 +79,10 @@ class SubmissionStore(RecordStore):
     file_name: ClassVar[str] = "record.json"
     command: ClassVar[str] = "kk leaderboard"
     fields: ClassVar = SUBMISSION_FIELDS
+    listed: ClassVar[tuple[str, ...]] = (
+        "competition", "rehearsal", "message", "run", "members", "translator", "folds", "seeds", "cv", "cv_error",
+        "leaks", "basis", "train_seconds", "ref", "public_score", "private_score", "rank", "error_description", "final",
+    )  # fmt: skip
     migrations: ClassVar[Migrations] = SUBMISSION_MIGRATIONS
 
     def _how_to_make_one(self) -> str:

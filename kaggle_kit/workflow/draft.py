@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kaggle_kit.archive import Record, SubmissionStore, provenance
+from kaggle_kit.archive import Record, SubmissionStore, basis_of, provenance
 from kaggle_kit.config import Project
 from kaggle_kit.embeddings import TestCaptions
 from kaggle_kit.errors import MissingError, SubmissionError
@@ -79,6 +79,8 @@ def _of_run(project: Project, target: str | None, message: str, progress: Progre
         "seeds": run["seeds"],
         "cv": cv.get("mrr"),
         "cv_error": cv.get("error"),
+        "basis": basis_of(run),
+        "train_seconds": run.get("train_seconds"),
         "leaks": run["leaks"],
         "test": prediction.captions.file.to_dict(),
     }

@@ -1,37 +1,92 @@
-"""The history of submissions from the archive, and the competition's own leaderboard from the service."""
+"""The history of submissions and runs from the archives, and the competition's own leaderboard from the service."""
 
 from __future__ import annotations
 
-from kaggle_kit.archive import HistoryTable, SubmissionStore, history_table
+import re
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from kaggle_kit.archive import (
+    SORTS,
+    HistoryTable,
+    Record,
+    RecordStore,
+    RunStore,
+    SubmissionStore,
+    by_day,
+    history_table,
+    made_by,
+    read_standings,
+    run_table,
+    standing_change,
+)
+from kaggle_kit.archive.ids import timestamp, utc_now
 from kaggle_kit.config import Project
+from kaggle_kit.errors import UsageError
 from kaggle_kit.kaggle_service import KaggleService, LeaderboardRow
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.connect import connect
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+BOARD_COLUMNS = ("rank", "team", "score", "to_next", "to_top", "date", "own")
 
 
 def history(
     project: Project,
     *,
     sort: str = "newest",
+    reverse: bool = False,
     top: int | None = None,
+    translator: str | None = None,
+    since: str | datetime | timedelta | None = None,
+    days: bool = False,
     rehearsals: bool = False,
     progress: Progress = SILENCE,
 ) -> HistoryTable:
     """Every submission to the project's competition: CV beside public and private score; no network.
 
     Args:
-        sort: ``newest`` or ``best`` first.
+        sort: one of ``kaggle_kit.archive.SORTS``: ``newest``, ``best``, ``cv``, ``public``, …
+        reverse: the other way round; what has no value stays last.
         top: the first rows only.
+        translator: those of this translator, alone or in an ensemble; ``*`` and ``?`` stand for anything.
+        since: from this time on: a date, a time, or a span back from now such as ``7d`` or ``12h``.
+        days: one row a day (UTC) instead, with the best of each.
         rehearsals: submissions to rehearsal servers instead of the real ones.
+
+    Raises:
+        UsageError: no such order, or no such time.
     """
-    competition = project.settings.competition
-    listing = SubmissionStore(project.submissions_dir).scan()
-    for broken in listing.broken:
-        progress.note(f"{broken.path} is left out: {broken.message}")
-    wanted = rehearsals or competition.rehearsal
-    records = [r for r in listing.records if r["competition"] == competition.slug and r["rehearsal"] == wanted]
-    table = history_table(records, sort=sort, rehearsal=wanted)
-    return HistoryTable(table.columns, table.rows[:top])
+    records, rehearsed = _submissions(project, rehearsals=rehearsals, progress=progress)
+    table = history_table(records, rehearsal=rehearsed, runs=_runs_of_older(project, records))
+    notes = _standing_notes(project) if not rehearsals else ()
+    return _arranged(replace(table, notes=notes), sort, reverse, top, translator, since, days=days)
+
+
+def run_history(
+    project: Project,
+    *,
+    sort: str = "newest",
+    reverse: bool = False,
+    top: int | None = None,
+    translator: str | None = None,
+    since: str | datetime | timedelta | None = None,
+    days: bool = False,
+    rehearsals: bool = False,
+    progress: Progress = SILENCE,
+) -> HistoryTable:
+    """Every training run and ensemble of the project's competition, submitted or not; arguments as in ``history``.
+
+    Raises:
+        UsageError: no such order, or no such time.
+    """
+    submissions, rehearsed = _submissions(project, rehearsals=rehearsals, progress=progress)
+    runs = _own(RunStore(project.models_dir), project, rehearsed=rehearsed, progress=progress)
+    return _arranged(run_table(runs, submissions), sort, reverse, top, translator, since, days=days)
 
 
 def public_board(
@@ -43,6 +98,8 @@ def public_board(
 ) -> HistoryTable:
     """The competition's public leaderboard, the own team marked and always among the rows.
 
+    ``to_next`` is how far a team's score is below the next better one, ``to_top`` how far below the best.
+
     Raises:
         CredentialsError, MissingError, ServiceError: the service said no, or cannot be reached.
     """
@@ -51,8 +108,10 @@ def public_board(
     rows, own = service.leaderboard(slug), own_teams(service, slug)
     rank = None if own else service.competition(slug).user_rank
     listed = [_row(row, own=row.team in own or row.rank == rank) for row in rows]
+    _measure_gaps(listed)
     shown = [row for row in listed if top is None or row["rank"] <= top or row["own"]]
-    return HistoryTable(("rank", "team", "score", "date", "own"), shown)
+    notes = tuple(_place_note(row, len(listed)) for row in listed if row["own"] and row["score"] is not None)
+    return HistoryTable(BOARD_COLUMNS, shown, notes)
 
 
 def own_teams(service: KaggleService, slug: str) -> set[str]:
@@ -60,6 +119,116 @@ def own_teams(service: KaggleService, slug: str) -> set[str]:
     return {row.team_name for row in service.submissions(slug) if row.team_name}
 
 
-def _row(row: LeaderboardRow, *, own: bool) -> dict[str, object]:
+def overview(store: RecordStore, progress: Progress) -> list[Record]:
+    """The listed fields of a store's records, newest first; a broken one is mentioned and left out."""
+    listing = store.overview()
+    for broken in listing.broken:
+        progress.note(f"{broken.path} is left out: {broken.message}")
+    return listing.records
+
+
+def moment_of(since: str | datetime | timedelta, now: datetime) -> datetime:
+    """The time that ``since`` means, aware.
+
+    Raises:
+        UsageError: it means none.
+    """
+    if isinstance(since, timedelta):
+        return now - since
+    if isinstance(since, str):
+        span = _SPAN.fullmatch(since.strip().lower())
+        try:
+            if span:
+                return now - timedelta(**{_UNITS[span[2]]: float(span[1])})
+            since = datetime.fromisoformat(since.strip())
+        except (ValueError, OverflowError):
+            raise UsageError(
+                f"{since!r} is no time to begin from", "give a date such as 2026-11-01, or a span such as 7d, 12h or 2w"
+            ) from None
+    return since.astimezone()  # without a zone it is the local time, as tables show it
+
+
+def _submissions(project: Project, *, rehearsals: bool, progress: Progress) -> tuple[list[Record], bool]:
+    rehearsed = rehearsals or project.settings.competition.rehearsal
+    return _own(SubmissionStore(project.submissions_dir), project, rehearsed=rehearsed, progress=progress), rehearsed
+
+
+def _own(store: RecordStore, project: Project, *, rehearsed: bool, progress: Progress) -> list[Record]:
+    slug = project.settings.competition.slug
+    return [one for one in overview(store, progress) if one["competition"] == slug and one["rehearsal"] == rehearsed]
+
+
+def _runs_of_older(project: Project, records: list[Record]) -> Mapping[str, Record]:
+    """Runs by id, where a submission's own record does not say yet what its training cost."""
+    if all(one["train_seconds"] is not None or not one["run"] for one in records):
+        return {}
+    return {run.id: run for run in RunStore(project.models_dir).overview().records}
+
+
+def _arranged(
+    table: HistoryTable,
+    sort: str,
+    reverse: bool,  # noqa: FBT001
+    top: int | None,
+    translator: str | None,
+    since: str | datetime | timedelta | None,
+    *,
+    days: bool,
+) -> HistoryTable:
+    """The rows wanted, in the order wanted."""
+    if sort not in SORTS:
+        raise UsageError(f"cannot sort by {sort!r}", f"choose one of {', '.join(SORTS)}")
+    if translator is not None:
+        found = table.only(made_by(translator))
+        known = sorted({str(row["translator"]) for row in table.rows if row["translator"]})
+        if table.rows and not found.rows:
+            table = replace(table, notes=(*table.notes, f"none is of {translator}; there are {', '.join(known)}"))
+        table = replace(found, notes=table.notes)
+    if since is not None:
+        start = timestamp(moment_of(since, utc_now()).astimezone(UTC))
+        table = table.only(lambda row: row["created"] >= start)
+    if days:
+        table = by_day(table)
+    if not (days and sort == "newest"):
+        table = table.sorted(sort, reverse=reverse)
+    elif reverse:
+        table = replace(table, rows=table.rows[::-1])
+    return table.first(top)
+
+
+def _standing_notes(project: Project) -> tuple[str, ...]:
+    """Where the team stands, and what that changed."""
+    standings = read_standings(project.submissions_dir, project.settings.competition.slug)
+    if not standings:
+        return ()
+    last, moved = standings[-1], standing_change(standings)
+    text = f"rank {last.rank:,}" + (f" of {last.teams:,}" if last.teams else "") + " on the public board"
+    if moved is not None:
+        text += f", {_moved(moved)} since the look before"
+    return (f"{text} (looked up {last.at[:16].replace('T', ' ')} UTC)",)
+
+
+def _moved(places: int) -> str:
+    return "unchanged" if not places else f"{'up' if places > 0 else 'down'} {abs(places):,}"
+
+
+def _row(row: LeaderboardRow, *, own: bool) -> dict[str, Any]:
     date = row.date.isoformat() if row.date else None
     return {"rank": row.rank, "team": row.team, "score": row.score, "date": date, "own": own}
+
+
+def _measure_gaps(rows: list[dict[str, Any]]) -> None:
+    """How far each team is from the next better score and from the best."""
+    scores = sorted({row["score"] for row in rows if row["score"] is not None})
+    for row in rows:
+        better = bisect_right(scores, row["score"]) if row["score"] is not None else len(scores)
+        row["to_next"] = scores[better] - row["score"] if better < len(scores) else None
+        row["to_top"] = scores[-1] - row["score"] if better < len(scores) else None
+
+
+def _place_note(row: Mapping[str, Any], teams: int) -> str:
+    """The own place in one sentence."""
+    text = f"{row['team']}: rank {row['rank']:,} of {teams:,}"
+    if row["to_next"] is None:
+        return f"{text}, the top"
+    return f"{text}, {row['to_next']:.5f} below the next place, {row['to_top']:.5f} below the top"

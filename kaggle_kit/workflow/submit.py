@@ -19,6 +19,7 @@ from kaggle_kit.kaggle_service import AnswerLost, KaggleService
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.draft import Draft, draft, file_draft
+from kaggle_kit.workflow.expect import expectation
 from kaggle_kit.workflow.preflight import preflight
 from kaggle_kit.workflow.remote_state import find_arrived, heal, tag_of
 from kaggle_kit.workflow.waiting import await_score
@@ -76,6 +77,8 @@ def submit(
             _refuse_duplicate(project, store, drafted, force=force)
             record = file_draft(project, store, drafted, progress=progress)
             preflight(project, service, progress, force=force)
+            if (expected := expectation(project, record)) is not None:
+                progress.note(expected.verdict)
             if dry_run:
                 progress.note("dry run: valid, and it could be submitted now; nothing was sent")
                 return record

@@ -12,6 +12,7 @@ from kaggle_kit.kaggle_service import KaggleService, RemoteSubmission
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.remote_state import absorb, belongs, heal, match
+from kaggle_kit.workflow.waiting import look_up_place
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def sync(project: Project, *, service: KaggleService | None = None, progress: Pr
                 adopted.append(_adopt(store, project, remote).id)
             elif absorb(store, record, remote) is not record:
                 updated.append(record.id)
+        look_up_place(store, service, competition.slug)
     awaited = store.list(where=lambda one: belongs(one, competition) and one.state == "sent")
     return SyncResult([one.id for one in settled], updated, adopted, [one.id for one in awaited])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from kaggle_kit.archive import Record, RecordChanged, SubmissionStore
+from kaggle_kit.archive import Record, RecordChanged, SubmissionStore, add_standing
 from kaggle_kit.config import Project
 from kaggle_kit.errors import InterruptedWork, KaggleKitError, ServiceError, SubmissionError
 from kaggle_kit.kaggle_service import KaggleService
@@ -44,7 +44,7 @@ def await_score(
             f"{service.name} scored submission {record['ref']} as an error: {record['error_description'] or 'no reason given'}",
             "kk validate checks a file; the record keeps the reason",
         )
-    if (place := _place(service, project.settings.competition.slug)) is not None:
+    if (place := look_up_place(store, service, project.settings.competition.slug)) is not None:
         record = store.update(record.id, rank=place)
     progress.note(verdict(project, store, record))
     return record
@@ -90,13 +90,16 @@ def _sleep(seconds: float, started: float, watch: Task) -> None:
         time.sleep(min(left, GLANCE_S))
 
 
-def _place(service: KaggleService, slug: str) -> dict[str, Any] | None:
-    """The team's rank on the public leaderboard, and of how many; None when the service does not say."""
+def look_up_place(store: SubmissionStore, service: KaggleService, slug: str) -> dict[str, Any] | None:
+    """The team's rank on the public leaderboard, and of how many, remembered; None when the service does not say."""
     try:
         info = service.competition(slug)
     except KaggleKitError:  # a score without a rank is still a score
         return None
-    return {"rank": info.user_rank, "teams": info.team_count} if info.user_rank else None
+    if not info.user_rank:
+        return None
+    add_standing(store.folder, slug, info.user_rank, info.team_count)
+    return {"rank": info.user_rank, "teams": info.team_count}
 
 
 def verdict(project: Project, store: SubmissionStore, record: Record) -> str:

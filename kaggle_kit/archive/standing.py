@@ -1,0 +1,45 @@
+"""The team's place on the public leaderboard over time: ``submissions_archive/standing-<slug>.json``, one entry a look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kaggle_kit.archive.ids import timestamp, utc_now
+from kaggle_kit.errors import KaggleKitError
+from kaggle_kit.files import OWNER_ONLY, read_json, write_json
+
+LONGEST = 1000
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A place, when it was looked up (ISO 8601, UTC), and of how many teams; None where the service did not say."""
+
+    at: str
+    rank: int
+    teams: int | None = None
+
+
+def read_standings(folder: Path, slug: str) -> list[Standing]:
+    """Every place that was looked up, oldest first; a file that cannot be read counts as none."""
+    try:
+        return [Standing(one["at"], one["rank"], one.get("teams")) for one in read_json(_path(folder, slug))]
+    except (KaggleKitError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def add_standing(folder: Path, slug: str, rank: int, teams: int | None) -> None:
+    """Remember where the team stands now."""
+    known = [*read_standings(folder, slug), Standing(timestamp(utc_now()), rank, teams)]
+    write_json(_path(folder, slug), [asdict(one) for one in known[-LONGEST:]], mode=OWNER_ONLY)
+
+
+def change(standings: Sequence[Standing]) -> int | None:
+    """Places won since the look before the last one, negative when lost; None when there was none."""
+    return standings[-2].rank - standings[-1].rank if len(standings) > 1 else None
+
+
+def _path(folder: Path, slug: str) -> Path:
+    return folder / f"standing-{slug}.json"
