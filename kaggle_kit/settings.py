@@ -204,11 +204,22 @@ class TrainSettings(Section):
     restore_best: bool = setting(True, "end with the best epoch's weights, not the last one's")
     seed: int = setting(0, "seed of weights, batches and dropout; fold and seed number are mixed in", at_least(0))
     seeds: int = setting(1, "translators trained on each fold, each from a seed of its own and averaged", at_least(1))
+    parallel: str = setting(
+        "folds",
+        "what several devices share: folds: each takes whole folds and seeds, the weights are those of one device; batch: all "
+        "train one fold, each a part of every batch",
+        one_of("folds", "batch"),
+    )
+    workers: int | None = setting(
+        None, "processes that train on this machine, one a device; none: as many as there are CUDA devices", at_least(1)
+    )
     device: str = setting("auto", "where to compute", one_of("auto", "cuda", "mps", "cpu"))
     precision: str = setting(
         "auto", "arithmetic of the network; loss and logits are always fp32", one_of("auto", "fp32", "bf16", "fp16")
     )
-    threads: int | None = setting(None, "CPU threads; none: as many as cores", at_least(1))
+    threads: int | None = setting(
+        None, "CPU threads of a process; none: as many as cores, divided by the workers", at_least(1)
+    )
     checkpoint_minutes: float = setting(
         5.0, "minutes between two saved states inside a fold; new best weights are saved too", at_least(0)
     )
@@ -228,6 +239,19 @@ class TrainSettings(Section):
         50,
         "non-finite steps in a row after which a run counts as diverged (on a GPU noticed at the end of the epoch)",
         at_least(1),
+    )
+
+
+@dataclass(frozen=True)
+class ClusterSettings(Section):
+    """Several machines at one run, which see one project folder; and how long processes wait for each other."""
+
+    nnodes: int = setting(1, "machines that train together", at_least(1))
+    node_rank: int = setting(0, "which of them this is, from 0; the first leads and keeps the run's record", at_least(0))
+    rdzv: str | None = setting(None, "HOST:PORT where they meet: an address of the first machine, a free port there")
+    wait_s: float = setting(600.0, "seconds to wait for the other machines, or for another device's part of a step", POSITIVE)
+    grace_s: float = setting(
+        30.0, "seconds that workers have to save and to end when one of them died or training is to stop", POSITIVE
     )
 
 

@@ -11,6 +11,7 @@ from kaggle_kit.competition import Competition
 from kaggle_kit.errors import ConfigError, UsageError
 from kaggle_kit.files import hash_of
 from kaggle_kit.settings import (
+    ClusterSettings,
     DataSettings,
     FoldSettings,
     Paths,
@@ -87,6 +88,7 @@ class Settings:
     translator: Choice = Choice(DEFAULT_TRANSLATOR)
     loss: Choice = Choice(DEFAULT_LOSS)
     train: TrainSettings = TrainSettings()
+    cluster: ClusterSettings = ClusterSettings()
     validation: ValidationSettings = ValidationSettings()
     sweep: SweepSettings = SweepSettings()
     submit: SubmitSettings = SubmitSettings()
@@ -132,7 +134,7 @@ SECTIONS: dict[str, type] = {part.name: type(part.default) for part in fields(Se
 
 CHOICES = ("translator", "loss")
 
-_WITHOUT_EFFECT = ("paths", "sweep", "submit", "service", "remote", "wheels")
+_WITHOUT_EFFECT = ("paths", "cluster", "sweep", "submit", "service", "remote", "wheels")
 
 
 @dataclass(frozen=True)
