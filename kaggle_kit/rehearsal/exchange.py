@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -16,7 +16,7 @@ import orjson
 
 BLOCK = 256 << 10
 
-LARGEST_CALL = 1 << 20
+LARGEST_CALL = 4 << 20
 """Bytes of a call's JSON that are read."""
 
 
@@ -114,6 +114,17 @@ class Exchange(BaseHTTPRequestHandler):
         if isinstance(document, dict):
             document = {name: value for name, value in document.items() if value is not None}
         self.send(200, orjson.dumps(document))
+
+    def send_events(self, events: Iterable[bytes]) -> None:
+        """Answer with a stream of events, each sent as soon as it is there; the connection ends with it."""
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for event in events:
+            self.wfile.write(b"data: " + event + b"\n\n")
+            self.wfile.flush()
 
     def refuse(self, status: int, message: str, name: str = "") -> None:
         """Answer with an error in the service's RPC shape."""

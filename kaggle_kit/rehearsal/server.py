@@ -1,23 +1,20 @@
 """A server on this machine that speaks Kaggle's language and plays one competition for real.
 
 It lists and hands out files behind signed links that expire, takes uploads in three steps, counts submissions by the day, scores them
-against hidden answers, and keeps a leaderboard. It answers only who knows its token, and only under its own name, so that no web page
-open in a browser can drive it.
+against hidden answers, keeps a leaderboard, runs pushed scripts and keeps data sets. It answers only who knows its token, and only under
+its own name, so that no web page open in a browser can drive it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
 import shutil
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import ThreadingHTTPServer
@@ -27,17 +24,20 @@ from typing import Any
 from urllib.parse import quote
 
 from .book import Book, StoredUpload, Submission
+from .dataset_calls import DatasetCalls
 from .exchange import Exchange
 from .hosted import HostedCompetition
+from .kernel_calls import FILES_ROUTE, LOG_ROUTE, KernelCalls
+from .kernel_host import OWNER, KernelRules
+from .links import Links
+from .paging import send_page
 from .scoring import Rejected, score_file
+from .uploads import take_upload
 
 SERVICE = "competitions.CompetitionApiService"
 
 LINK_LIFETIME_S = 600.0
 """Seconds that a signed link works."""
-
-_PAGE = 20
-"""Rows of a page when the request does not say, as on the real service."""
 
 Body = Mapping[str, Any]
 
@@ -63,6 +63,7 @@ class RehearsalServer:
         token: what clients have to show; a random one by default.
         clock: gives the present moment, aware; decides days and the deadline.
         link_lifetime_s: seconds that a signed link works.
+        rules: what the sessions of pushed scripts may do.
     """
 
     def __init__(
@@ -73,14 +74,24 @@ class RehearsalServer:
         token: str | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         link_lifetime_s: float = LINK_LIFETIME_S,
+        rules: KernelRules | None = None,
     ) -> None:
         self.competition = competition
         self.token = token or f"KGAT_{secrets.token_hex(16)}"
         self.book = Book(folder, clock)
         self._folder = folder
         self._clock = clock
-        self._link_lifetime_s = link_lifetime_s
-        self._key = secrets.token_bytes(32)
+        self._links = Links(link_lifetime_s)
+        self.datasets = DatasetCalls(folder / "datasets", self.book, self._upload_link)
+        self.kernels = KernelCalls(
+            folder / "kernels",
+            (competition.slug, competition.files.resolve()),
+            self.datasets,
+            url=lambda: self.url,
+            environ=self.environ,
+            signed=self._links.signed,
+            rules=rules or KernelRules(),
+        )
         self._md5s: dict[tuple[Path, int, int], str] = {}
         self._lock = threading.Lock()
         self._http: _Http | None = None
@@ -90,6 +101,7 @@ class RehearsalServer:
         self._http = _Http(self.respond)
         self._scorer = ThreadPoolExecutor(1, thread_name_prefix="scoring")
         threading.Thread(target=partial(self._http.serve_forever, poll_interval=0.05), daemon=True).start()
+        self.kernels.host.start()
         for submission in self.book.submissions():
             if submission.status == "PENDING":  # left by a server that was stopped before it had scored
                 self._scorer.submit(self.score, submission)
@@ -100,6 +112,7 @@ class RehearsalServer:
     ) -> None:
         assert self._http is not None
         assert self._scorer is not None
+        self.kernels.host.close()
         self._http.shutdown()
         self._http.server_close()
         self._scorer.shutdown(wait=True, cancel_futures=True)
@@ -123,6 +136,8 @@ class RehearsalServer:
             exchange.refuse(403, "this server answers under its own name only", "PERMISSION_DENIED")
         elif exchange.route.startswith("/storage/"):
             self._storage(exchange)
+        elif exchange.command == "GET" and exchange.route.startswith(LOG_ROUTE) and exchange.bears(self.token):
+            self.kernels.stream(exchange)
         elif exchange.command != "POST" or not exchange.route.startswith("/api/v1/"):
             exchange.refuse(404, "Not found", "NOT_FOUND")
         else:
@@ -136,7 +151,8 @@ class RehearsalServer:
         calls: dict[str, Callable[[Exchange, Body], None]] = {
             f"{SERVICE}/{method.__name__.title().replace('_', '')}": method for method in self._methods()
         }
-        calls["security.OAuthService/IntrospectToken"] = self._introspect
+        calls |= {"security.OAuthService/IntrospectToken": self._introspect}
+        calls |= self.kernels.calls() | self.datasets.calls()
         act = calls.get(exchange.route.removeprefix("/api/v1/"))
         if act is None:
             exchange.refuse(404, "Not found", "NOT_FOUND")
@@ -187,7 +203,7 @@ class RehearsalServer:
 
     def _introspect(self, exchange: Exchange, body: Body) -> None:
         known = hmac.compare_digest(str(body.get("token", "")).encode(), self.token.encode())
-        exchange.send_json({"active": known, "username": "rehearsal" if known else None})
+        exchange.send_json({"active": known, "username": OWNER if known else None})
 
     # -- the competition ---------------------------------------------------------------------------------------------
 
@@ -223,7 +239,7 @@ class RehearsalServer:
 
     def get_leaderboard(self, exchange: Exchange, body: Body) -> None:
         """C/GetLeaderboard."""
-        self._send_page(exchange, body, "submissions", self._board())
+        send_page(exchange, body, "submissions", self._board())
 
     def _board(self) -> list[dict[str, Any]]:
         """Every team's best public score, best first."""
@@ -243,7 +259,7 @@ class RehearsalServer:
             status = path.stat()
             created = _stamp(datetime.fromtimestamp(status.st_mtime, UTC))
             rows.append({"ref": name, "name": name, "totalBytes": status.st_size, "creationDate": created})
-        self._send_page(exchange, body, "files", rows)
+        send_page(exchange, body, "files", rows)
 
     def _files(self) -> dict[str, Path]:
         folder = self.competition.files
@@ -255,30 +271,20 @@ class RehearsalServer:
         if name not in self._files():
             exchange.refuse(404, "Not found", "NOT_FOUND")
             return
-        exchange.send(302, Location=self.url + self._signed(f"/storage/files/{quote(name)}"))
+        exchange.send(302, Location=self.url + self._links.signed(f"/storage/files/{quote(name)}"))
 
     def download_data_files(self, exchange: Exchange, body: Body) -> None:
         """C/DownloadDataFiles: a redirect to a signed link of one zip."""
-        exchange.send(302, Location=self.url + self._signed("/storage/all.zip"))
-
-    def _signed(self, route: str) -> str:
-        expires = f"{time.time() + self._link_lifetime_s:.3f}"
-        return f"{route}?expires={expires}&signature={self._signature(route, expires)}"
-
-    def _signature(self, route: str, expires: str) -> str:
-        return hmac.new(self._key, f"{route}\n{expires}".encode(), hashlib.sha256).hexdigest()
+        exchange.send(302, Location=self.url + self._links.signed("/storage/all.zip"))
 
     def _storage(self, exchange: Exchange) -> None:
         """What lies behind signed links; their signature is all that is asked for."""
-        query, route = exchange.query, exchange.path.partition("?")[0]
-        expires = query.get("expires", "0")
-        right = hmac.compare_digest(query.get("signature", "").encode(), self._signature(route, expires).encode())
-        if not right or float(expires) < time.time():
+        if not self._links.opens(exchange.path.partition("?")[0], exchange.query):
             page = b"<!DOCTYPE html><html><head><title>Access denied</title></head><body>The link has expired.</body></html>"
             exchange.close_connection = True
             exchange.send(403, page, "text/html; charset=utf-8")
         elif exchange.command == "PUT" and exchange.route.startswith("/storage/uploads/"):
-            self._take_upload(exchange)
+            take_upload(self.book, exchange)
         elif exchange.command == "GET":
             self._give_file(exchange)
         else:
@@ -287,6 +293,8 @@ class RehearsalServer:
     def _give_file(self, exchange: Exchange) -> None:
         if exchange.route == "/storage/all.zip":
             path: Path | None = self._zip_of_all()
+        elif exchange.route.startswith(FILES_ROUTE):
+            path = self.kernels.file(exchange.route)
         else:
             path = self._files().get(exchange.route.removeprefix("/storage/files/"))
         if path is None:
@@ -318,35 +326,10 @@ class RehearsalServer:
     def start_submission_upload(self, exchange: Exchange, body: Body) -> None:
         """C/StartSubmissionUpload: a token and a signed link to send the file to."""
         upload = self.book.announce(str(body.get("fileName") or "submission.csv"), int(body.get("contentLength") or 0))
-        link = self.url + self._signed(f"/storage/uploads/{upload.token}")
-        exchange.send_json({"token": upload.token, "createUrl": link})
+        exchange.send_json({"token": upload.token, "createUrl": self._upload_link(upload.token)})
 
-    def _take_upload(self, exchange: Exchange) -> None:
-        """A resumable upload: all at once, from a byte on, or the question how far it got (``bytes */N``)."""
-        upload = self.book.upload(exchange.route.removeprefix("/storage/uploads/"))
-        if upload is None:
-            exchange.refuse(404, "Not found", "NOT_FOUND")
-            return
-        given = exchange.headers.get("Content-Range", "")
-        found = re.fullmatch(r"bytes (\d+)-\d+/\d+", given)
-        if not given.startswith("bytes */"):
-            start = int(found.group(1)) if found else 0
-            with open(self.book.place(upload), "r+b" if found and self.book.arrived(upload) >= start else "wb") as file:
-                file.seek(start)
-                file.truncate()
-                for block in exchange.body():
-                    file.write(block)
-                    file.flush()
-        self._tell_how_far(exchange, upload)
-
-    def _tell_how_far(self, exchange: Exchange, upload: StoredUpload) -> None:
-        arrived = self.book.arrived(upload)
-        if arrived >= upload.size:
-            exchange.send_json({"name": upload.name, "size": str(arrived)})
-        elif arrived:
-            exchange.send(308, Range=f"bytes=0-{arrived - 1}")
-        else:
-            exchange.send(308)
+    def _upload_link(self, token: str) -> str:
+        return self.url + self._links.signed(f"/storage/uploads/{token}")
 
     def create_submission(self, exchange: Exchange, body: Body) -> None:
         """C/CreateSubmission: enters the submission and scores it in the background."""
@@ -361,9 +344,8 @@ class RehearsalServer:
 
     def create_code_submission(self, exchange: Exchange, body: Body) -> None:
         """C/CreateCodeSubmission: enters what a version of a notebook wrote."""
-        notebook = f"{body.get('kernelOwner')}/{body.get('kernelSlug')}/{body.get('kernelVersion')}"
         name = str(body.get("fileName", ""))
-        folder = self.competition.notebooks.get(notebook)
+        folder = self._notebook_output(f"{body.get('kernelOwner')}/{body.get('kernelSlug')}", body.get("kernelVersion"))
         output = folder / name if folder is not None and name == Path(name).name else None
         if problem := self._not_allowed():
             exchange.refuse(400, problem, "INVALID_ARGUMENT")
@@ -373,6 +355,13 @@ class RehearsalServer:
             upload = self.book.announce(name, output.stat().st_size)
             shutil.copyfile(output, self.book.place(upload))
             self._enter(exchange, body, upload)
+
+    def _notebook_output(self, kernel: str, number: Any) -> Path | None:
+        """What a version of a notebook wrote, here or according to the competition; None when it did not finish."""
+        version = self.kernels.host.version(kernel, int(number or 0))
+        if version is not None and version.state == "COMPLETE":
+            return version.folders.working
+        return self.competition.notebooks.get(f"{kernel}/{number}")
 
     def _enter(self, exchange: Exchange, body: Body, upload: StoredUpload) -> None:
         assert self._scorer is not None
@@ -435,7 +424,7 @@ class RehearsalServer:
         rows = self.book.submissions()
         if body.get("group") == "SUBMISSION_GROUP_SUCCESSFUL":
             rows = [row for row in rows if row.status == "COMPLETE"]
-        self._send_page(exchange, body, "submissions", [self._row(row) for row in rows])
+        send_page(exchange, body, "submissions", [self._row(row) for row in rows])
 
     def _row(self, submission: Submission) -> dict[str, Any]:
         deadline = self.competition.deadline
@@ -454,15 +443,6 @@ class RehearsalServer:
             "submittedBy": "rehearsal",
             "teamName": self.competition.team,
         }
-
-    def _send_page(self, exchange: Exchange, body: Body, key: str, rows: list[dict[str, Any]]) -> None:
-        """Answer with one page of ``rows``; the token of the next page is the number of its first row."""
-        size = max(1, min(200, int(body.get("pageSize") or _PAGE)))
-        start = 0
-        with suppress(ValueError):
-            start = int(body.get("pageToken") or 0)
-        more = start + size < len(rows)
-        exchange.send_json({key: rows[start : start + size], "nextPageToken": str(start + size) if more else ""})
 
 
 def _stamp(moment: datetime) -> str:
