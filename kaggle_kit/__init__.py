@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.train import resume as resume
     from kaggle_kit.workflow.train import train as train
     from kaggle_kit.workflow.validate import validate as validate
+    from kaggle_kit.workflow.verify import verify as verify
+    from kaggle_kit.workflow.verify import verify_caption as verify_caption
 
 _PLACES = {
     "KaggleKitError": "errors:KaggleKitError",
@@ -103,6 +105,8 @@ _PLACES = {
     "sync": "workflow.sync:sync",
     "train": "workflow.train:train",
     "validate": "workflow.validate:validate",
+    "verify": "workflow.verify:verify",
+    "verify_caption": "workflow.verify:verify_caption",
     "write_competition": "rehearsal.made_up:write_competition",
 }
 

@@ -31,6 +31,7 @@ COMMANDS = (
     "validate",
     "ensemble",
     "compare",
+    "verify",
     "runs",
     "submissions",
     "final",

@@ -22,6 +22,7 @@ from kaggle_kit.settings import (
     SweepSettings,
     TrainSettings,
     ValidationSettings,
+    VerifySettings,
     WheelSettings,
 )
 
@@ -91,6 +92,7 @@ class Settings:
     cluster: ClusterSettings = ClusterSettings()
     validation: ValidationSettings = ValidationSettings()
     sweep: SweepSettings = SweepSettings()
+    verify: VerifySettings = VerifySettings()
     submit: SubmitSettings = SubmitSettings()
     service: ServiceSettings = ServiceSettings()
     remote: RemoteSettings = RemoteSettings()
@@ -120,7 +122,7 @@ class Settings:
         return cls(**arguments)
 
     def digest(self) -> str:
-        """SHA-256 of the settings that can change a prediction: all but folders, submitting, the service and where it runs."""
+        """SHA-256 of the settings that can change a prediction: all but folders, looking, submitting, the service and where it runs."""
         return digest_of(self.to_dict())
 
 
@@ -134,7 +136,7 @@ SECTIONS: dict[str, type] = {part.name: type(part.default) for part in fields(Se
 
 CHOICES = ("translator", "loss")
 
-_WITHOUT_EFFECT = ("paths", "cluster", "sweep", "submit", "service", "remote", "wheels")
+_WITHOUT_EFFECT = ("paths", "cluster", "sweep", "verify", "submit", "service", "remote", "wheels")
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,8 @@ def find_file(
     Raises:
         MissingError: with every place that was looked at.
     """
-    places = [*project_places(name, slug=slug, data_dir=data_dir)]
-    folders = notebook_folders(environ, notebook_root)
-    inputs = folders.input
-    for mount in folders.competition(slug):
-        places += [mount / layout for layout in layouts(name)]
+    inputs = notebook_folders(environ, notebook_root).input
+    places = [*_places(name, slug, data_dir, environ, notebook_root)]
     for place in places:
         if place.is_file():
             return place
@@ -56,6 +53,30 @@ def find_file(
         f"{name} of {slug} is not there; looked for\n  {looked}{more}",
         "kk fetch downloads it; kk fetch --from DIR takes files that you already have",
     )
+
+
+def find_folder(
+    name: str,
+    *,
+    slug: str,
+    data_dir: Path,
+    environ: Mapping[str, str] = os.environ,
+    notebook_root: Path = Path("/"),
+) -> Path | None:
+    """The folder that the competition calls ``name`` (``train/train/Images``); None when it is nowhere.
+
+    Looked for as a file is in :func:`find_file`, but for the search by last part.
+    """
+    places = _places(name, slug, data_dir, environ, notebook_root)
+    return next((place for place in places if place.is_dir()), None)
+
+
+def _places(name: str, slug: str, data_dir: Path, environ: Mapping[str, str], notebook_root: Path) -> Iterator[Path]:
+    """Where the competition's own names may lead, best first."""
+    yield from project_places(name, slug=slug, data_dir=data_dir)
+    for mount in notebook_folders(environ, notebook_root).competition(slug):
+        for layout in layouts(name):
+            yield mount / layout
 
 
 def project_places(name: str, *, slug: str, data_dir: Path) -> Iterator[Path]:

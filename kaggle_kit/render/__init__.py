@@ -15,6 +15,8 @@ _PLACES = {
     "Screen": "screen",
     "show_progress": "screen",
     "cache": "inventory",
+    "verification": "verification",
+    "verified_caption": "verification",
     "data_report": "inventory",
     "written_competition": "inventory",
 }
