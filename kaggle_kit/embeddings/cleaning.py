@@ -15,7 +15,7 @@ import numpy as np
 
 from kaggle_kit.competition import TrainKeys
 from kaggle_kit.embeddings.load import TRAIN_KEYS, read_pairs
-from kaggle_kit.embeddings.neighbours import BLOCK_ROWS, find_near_copies, unit_rows
+from kaggle_kit.embeddings.neighbours import BLOCK_ROWS, find_near_copies, sum_units, unit_rows
 from kaggle_kit.embeddings.npz import NPY_MAGIC
 from kaggle_kit.embeddings.pairs import Pairs, TestCaptions
 from kaggle_kit.errors import DataError, MissingError, UsageError
@@ -55,7 +55,7 @@ def apply_data_settings(
         MissingError, DataError: a file that the settings name is not there or not what it should be.
     """
     steps: list[dict[str, Any]] = []
-    cleaned = pairs
+    cleaned = pairs if settings.share == 1 else replace(pairs, share=settings.share, share_seed=settings.share_seed)
     for rows, step in _left_out(pairs, settings, test, predictions, root):
         cleaned = without_training_on(cleaned, rows)
         steps.append({**step, "captions": len(rows)})
@@ -123,10 +123,7 @@ def centroid_noise(pairs: Pairs) -> np.ndarray:
 
     NaN where a caption is its image's only one.
     """
-    sums = np.zeros((len(pairs.images), pairs.text.shape[1]), np.float32)
-    for first in range(0, len(pairs), BLOCK_ROWS):
-        order, starts, index = _runs(pairs.image_of_caption[first : first + BLOCK_ROWS])
-        sums[index] += np.add.reduceat(unit_rows(pairs.text[first : first + BLOCK_ROWS])[order], starts, axis=0)
+    sums = sum_units(pairs.text, pairs.image_of_caption, len(pairs.images))
     noise = np.full(len(pairs), np.nan, np.float32)
     for first in range(0, len(pairs), BLOCK_ROWS):
         rows = slice(first, first + BLOCK_ROWS)
@@ -135,13 +132,6 @@ def centroid_noise(pairs: Pairs) -> np.ndarray:
         noise[rows] = 1 - np.einsum("nd,nd->n", units, others)
     noise[pairs.captions_of_image[pairs.image_of_caption] < 2] = np.nan
     return noise
-
-
-def _runs(index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """An order that brings equal numbers together, where each run starts in it, and its number."""
-    order = np.argsort(index, kind="stable")
-    numbers, starts = np.unique(index[order], return_index=True)
-    return order, starts, numbers
 
 
 def prediction_noise(pairs: Pairs, predictions: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kaggle_kit.embeddings.clusters import NEVER, cluster_folds
 from kaggle_kit.embeddings.lookalikes import Lookalikes, find_lookalikes
 from kaggle_kit.embeddings.npz import NPY_MAGIC
 from kaggle_kit.embeddings.pairs import Pairs
@@ -21,7 +22,6 @@ from kaggle_kit.errors import ConfigError, DataError, MissingError
 from kaggle_kit.files import read_json, write_json, write_npy
 from kaggle_kit.settings import FoldSettings
 
-NEVER = -1
 FIVE_FOLDS = FoldSettings()
 
 
@@ -175,15 +175,19 @@ def group_images(images: np.ndarray) -> np.ndarray:
 
 
 def fold_pairs(pairs: Pairs, settings: FoldSettings = FIVE_FOLDS, *, lookalikes: Lookalikes | None = None) -> Folds:
-    """The folds of a training set without leaks: look-alikes stay together, images from elsewhere are never held out.
+    """The folds of a training set without leaks: look-alikes stay together, images from elsewhere are never held out; or clusters of
+    alike captions, each held out whole (``folds.by``, see :mod:`~kaggle_kit.embeddings.clusters`).
 
     Args:
         lookalikes: of these pairs, where they are known; looked for when None.
 
     Raises:
-        DataError: so many images belong together that no fair split is left, and ``folds.leaks`` does not allow an unfair one.
+        DataError: so many images belong together that no fair split is left, and ``folds.leaks`` does not allow an unfair one; or the
+            captions fall into no clusters of fair sizes.
     """
     groups = _fair_groups(pairs, lookalikes or find_lookalikes(pairs), settings)
+    if settings.by == "text_clusters":
+        return Folds(cluster_folds(pairs, settings, groups), settings.count, settings.seed, settings.holdout)
     return make_folds(pairs.image_of_caption, len(pairs.images), settings, groups=groups, is_own=pairs.is_own)
 
 
@@ -214,7 +218,23 @@ def split_pairs(pairs: Pairs, folds: Folds, fold: int) -> tuple[np.ndarray, np.n
     """The captions to train on and those to validate on when ``fold`` is held out.
 
     As :meth:`Folds.split`, but captions of weight 0 are left out of training, and captions from elsewhere out of
-    validation.
+    validation; and where only a share of the images is to be trained on, the others' captions are left out of training.
     """
     train, validation = folds.split(fold, pairs.image_of_caption)
-    return train[pairs.is_trained[train]], validation[pairs.is_own[pairs.image_of_caption[validation]]]
+    train = _sampled(pairs, train[pairs.is_trained[train]])
+    return train, validation[pairs.is_own[pairs.image_of_caption[validation]]]
+
+
+def _sampled(pairs: Pairs, train: np.ndarray) -> np.ndarray:
+    """The captions of ``pairs.share`` of the images in ``train``: the first in one random order of all images, so that samples nest."""
+    if pairs.share == 1:
+        return train
+    images = np.unique(pairs.image_of_caption[train])
+    order = np.random.default_rng(pairs.share_seed).permutation(len(pairs.images))
+    chosen = images[np.argsort(order[images])][: round(pairs.share * len(images))]
+    if len(chosen) < 2:
+        raise DataError(
+            f"data.share={pairs.share:g} of {len(images):,} training images leaves {len(chosen)} to train on",
+            "choose a larger share",
+        )
+    return train[np.isin(pairs.image_of_caption[train], chosen)]

@@ -22,6 +22,17 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
     return rows / np.where(norms > 0, norms, 1)[:, None]
 
 
+def sum_units(rows: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
+    """Sums of the unit rows of each number in ``index`` (n,) integer: (count, d) float32, zeros for a number that has none."""
+    sums = np.zeros((count, rows.shape[1]), np.float32)
+    for first, block in _blocks(rows):
+        numbers = index[first : first + len(block)]
+        order = np.argsort(numbers, kind="stable")
+        present, starts = np.unique(numbers[order], return_index=True)
+        sums[present] += np.add.reduceat(unit_rows(block)[order], starts, axis=0)
+    return sums
+
+
 def nearest_cosines(
     rows: np.ndarray, others: np.ndarray, *, group: np.ndarray | None = None, other_group: np.ndarray | None = None
 ) -> np.ndarray:

@@ -37,6 +37,8 @@ class Pairs:
             is validated on and not trained on.
         own_images: how many of the first images are the competition's own; the others came from elsewhere, are
             trained on and never validated on. None: all of them.
+        share: share of the images of a split's training side that are trained on.
+        share_seed: seed of that choice.
     """
 
     text: np.ndarray
@@ -48,6 +50,8 @@ class Pairs:
     file: DataFile
     weight: np.ndarray | None = None
     own_images: int | None = None
+    share: float = 1.0
+    share_seed: int = 0
 
     def __len__(self) -> int:
         return len(self.image_of_caption)

@@ -95,8 +95,10 @@ def _state(record: Mapping[str, Any]) -> str:
 
 def _folds(record: Mapping[str, Any]) -> str:
     folds, seeds = record.get("folds"), record.get("seeds")
+    by = folds.get("by") if isinstance(folds, Mapping) else None
     folds = folds.get("count") if isinstance(folds, Mapping) else folds
     text = "single hold-out" if folds == 1 else str(folds or "")
+    text += " by text clusters" if text and by == "text_clusters" else ""
     return f"{text} x {counted(seeds, 'seed')}" if text and isinstance(seeds, int) and seeds > 1 else text
 
 
@@ -120,8 +122,10 @@ def _data(record: Mapping[str, Any]) -> str:
     data = record.get("data") or {}
     if not data:
         return ""
+    share = ((record.get("config") or {}).get("data") or {}).get("share", 1)
     return (
         f"{counted(data.get('captions', 0), 'caption')} of {counted(data.get('images', 0), 'image')}, "
+        f"{'' if share == 1 else f'{share:.0%} of the training images used, '}"
         f"sha256 {str(data.get('train_sha256', ''))[:12]}"
     )
 
@@ -204,6 +208,25 @@ def comparison(table: Any) -> View:
             Column("parameters", "Parameters", lambda value: f"{value:,}", right=True, order=3),
             Column("megabytes", "MB", lambda value: f"{value:.0f}", right=True, order=6),
             Column("ms_a_query", "ms/query", lambda value: f"{value:.3f}", right=True, order=5),
+        ),
+        [{**row, "cv": score(row["cv"], leaks=row["leaks"]), "interval": _interval(row)} for row in table.rows],
+    )
+    yield from leaks_note(table.rows)
+
+
+def curve(table: Any) -> View:
+    """A score over the share of the data that it was trained on; differences are to all of it."""
+    yield Grid(
+        (
+            Column("share", "Share", lambda value: f"{value:.0%}" if value >= 0.1 else f"{value:.1%}", right=True),
+            Column("images", "Images", lambda value: f"{value:,}", right=True),
+            Column("cv", "CV", str, right=True),
+            Column("cv_error", "Error", number, right=True, order=1),
+            Column("difference", "Difference", signed, right=True),
+            Column("difference_error", "±", number, right=True),
+            Column("interval", "95 %", order=3),
+            Column("seconds", "Time", lambda value: duration(value) if value else "", right=True),
+            Column("run", "Run", order=2),
         ),
         [{**row, "cv": score(row["cv"], leaks=row["leaks"]), "interval": _interval(row)} for row in table.rows],
     )

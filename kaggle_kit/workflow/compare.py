@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from kaggle_kit.archive import HistoryTable, Record, RunStore
 from kaggle_kit.config import Project, Settings
-from kaggle_kit.embeddings import Folds, Pairs
+from kaggle_kit.config.model import CHOICES
+from kaggle_kit.embeddings import Folds, Pairs, split_pairs
 from kaggle_kit.errors import DataError, MissingError, UsageError
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.data import training_pairs
@@ -35,6 +37,20 @@ COLUMNS = (
     "parameters",
     "megabytes",
     "ms_a_query",
+    "leaks",
+)
+CURVE_COLUMNS = (
+    "share",
+    "images",
+    "cv",
+    "cv_error",
+    "full_mrr",
+    "difference",
+    "difference_error",
+    "low",
+    "high",
+    "seconds",
+    "run",
     "leaks",
 )
 
@@ -62,28 +78,132 @@ def compare(project: Project, targets: Sequence[str], *, progress: Progress = SI
     pairs, _ = training_pairs(project, progress=progress)
     _check(records, pairs)
     scores = [_image_scores(record, pairs) for record in records]
-    rows = [_row(record, one, scores[0], pairs) for record, one in zip(records, scores, strict=True)]
+    rows = [
+        {**_row(record, one, scores[0]), **_cost(record, pairs)} for record, one in zip(records, scores, strict=True)
+    ]
     return HistoryTable(COLUMNS, rows)
+
+
+def learning_curve(
+    project: Project,
+    target: str | None = None,
+    shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0),
+    *,
+    progress: Progress = SILENCE,
+) -> HistoryTable:
+    """Train on growing shares of the images, validated on all of them: what more data would be worth.
+
+    A smaller share is part of a larger one (``data.share_seed``). What the archive holds already is not trained again.
+
+    Args:
+        target: a configuration, or a run whose settings are taken; the project's own settings when None (the project must have been
+            loaded with ``check_choices``).
+        shares: of the images of each fold's training part, above 0 and at most 1; all of them (1) is always added.
+
+    Returns:
+        A row a share, rising: images trained on (the mean over folds), CV and its error, paired difference to all images with its
+        standard error and 95 % bootstrap interval, seconds of training, the run.
+
+    Raises:
+        UsageError: a share out of range.
+        DataError: a share that leaves fewer than two images.
+    """
+    wrong = [share for share in shares if not 0 < share <= 1]
+    if wrong:
+        raise UsageError(f"shares must be above 0 and at most 1, not {wrong[0]:g}", "--shares .1,.25,.5,1")
+    base, name = _curve_base(project, target)
+    points = [_with_share(base, share) for share in sorted({*shares, 1.0})]
+    pairs, _ = training_pairs(base, progress=progress)
+    records = [
+        _trained(point, f"{100 * point.settings.data.share:g}% of the images", name, progress) for point in points
+    ]
+    _check(records, pairs)
+    scores = [_image_scores(record, pairs) for record in records]
+    return HistoryTable(
+        CURVE_COLUMNS,
+        [
+            {
+                "share": point.settings.data.share,
+                "images": _images_trained(point, record, pairs),
+                **_row(record, one, scores[-1]),
+            }
+            for point, record, one in zip(points, records, scores, strict=True)
+        ],
+    )
+
+
+def _curve_base(project: Project, target: str | None) -> tuple[Project, str | None]:
+    """The project whose settings a curve is made of, and a name for its runs."""
+    if target is None:
+        return project, None
+    found = run_or_configuration(project, target)
+    if isinstance(found, Project):
+        return found, Path(target).stem
+    if found["kind"] != "run":
+        raise UsageError(f"{found.id} is an ensemble", "name one of the runs that it is made of")
+    settings = replace(Settings.from_dict(found["config"]), paths=project.settings.paths)
+    return replace(project, settings=settings), found["name"]
+
+
+def _with_share(project: Project, share: float) -> Project:
+    data = replace(project.settings.data, share=share)
+    return replace(project, settings=replace(project.settings, data=data))
+
+
+def _images_trained(point: Project, record: Record, pairs: Pairs) -> int:
+    """Images that a fold was trained on, the mean over folds."""
+    data, folds = point.settings.data, Folds.load(record.folder)
+    sampled = replace(pairs, share=data.share, share_seed=data.share_seed)
+    trained = [split_pairs(sampled, folds, fold)[0] for fold in range(folds.count)]
+    return round(float(np.mean([len(np.unique(pairs.image_of_caption[captions])) for captions in trained])))
 
 
 def _resolve(project: Project, target: str, progress: Progress) -> Record:
     """The finished run that a target names, trained now when it is a configuration without one."""
+    found = run_or_configuration(project, target)
+    if isinstance(found, Record):
+        return found
+    return _trained(found, target, Path(target).stem, progress)
+
+
+def run_or_configuration(project: Project, target: str) -> Record | Project:
+    """The finished run that a target names, or the project with the configuration that it names.
+
+    Raises:
+        MissingError: neither is there.
+    """
     try:
         return finished_run(project, target)
     except (MissingError, UsageError) as no_run:
         try:
-            configured = load_project(project.root, config=target)
+            return load_project(project.root, config=target, overrides=given_directly(project))
         except MissingError:
             raise no_run from None
-    digest, store = configured.settings.digest(), RunStore(project.models_dir)
+
+
+def given_directly(project: Project) -> dict[str, Any]:
+    """Settings that were given as flags or arguments, by dotted key: they hold for every configuration that is compared.
+
+    What was said of a translator or a loss is left out: the configurations bring their own.
+    """
+    return {
+        row.key: row.value
+        for row in project.rows()
+        if (row.origin.startswith("-") or row.origin == "argument") and row.key.partition(".")[0] not in CHOICES
+    }
+
+
+def _trained(project: Project, shown: str, name: str | None, progress: Progress) -> Record:
+    """A finished run with exactly the project's settings, trained now unless there is one."""
+    digest, store = project.settings.digest(), RunStore(project.models_dir)
     known = store.list(
         where=lambda one: one["config_digest"] == digest and one.state == "done" and one["kind"] == "run"
     )
     if known:
-        progress.note(f"{target}: {known[0].id} was trained with these settings")
+        progress.note(f"{shown}: {known[0].id} was trained with these settings")
         return known[0]
-    progress.note(f"{target}: training")
-    return store.read(train(configured, name=Path(target).stem, progress=progress).id)
+    progress.note(f"{shown}: training")
+    return store.read(train(project, name=name, progress=progress).id)
 
 
 def _check(records: Sequence[Record], pairs: Pairs) -> None:
@@ -96,7 +216,7 @@ def _check(records: Sequence[Record], pairs: Pairs) -> None:
         if record["folds"]["digest"] != first["folds"]["digest"]:
             raise DataError(
                 f"runs {first.id} and {record.id} have different folds, so their images cannot be compared one by one",
-                "train with the same folds.count, folds.seed and folds.group",
+                "train with the same [folds] settings",
             )
 
 
@@ -136,7 +256,7 @@ def paired_difference(scores: np.ndarray, base: np.ndarray, *, seed: int = 0) ->
     return float(differences.mean()), error, float(low), float(high)
 
 
-def _row(record: Record, scores: np.ndarray, base: np.ndarray, pairs: Pairs) -> dict[str, Any]:
+def _row(record: Record, scores: np.ndarray, base: np.ndarray) -> dict[str, Any]:
     known = paired_difference(scores, base) if scores is not base else (None, None, None, None)
     return {
         "run": record.id,
@@ -146,7 +266,6 @@ def _row(record: Record, scores: np.ndarray, base: np.ndarray, pairs: Pairs) -> 
         "full_mrr": record["cv"]["full_mrr"],
         **dict(zip(("difference", "difference_error", "low", "high"), known, strict=True)),
         "seconds": record.get("train_seconds"),
-        **_cost(record, pairs),
         "leaks": bool(record["leaks"]),
     }
 

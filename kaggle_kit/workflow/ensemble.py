@@ -13,7 +13,7 @@ from kaggle_kit.errors import DataError, DuplicateError, UsageError
 from kaggle_kit.files import hash_of
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.data import training_pairs
-from kaggle_kit.workflow.predict import finished_run
+from kaggle_kit.workflow.predict import finished_run, share_of
 from kaggle_kit.workflow.train import Run
 
 
@@ -53,7 +53,10 @@ def ensemble(
 
 
 def _best(project: Project, most: int) -> list[Record]:
-    """The finished runs of the archive with the best CV that share data, competition and folds with the very best."""
+    """The finished runs of the archive with the best CV that share data, competition and folds with the very best.
+
+    Runs whose folds leak look better than they are, and runs on a share of the data are measurements: both are left out.
+    """
     competition = project.settings.competition
     finished = RunStore(project.models_dir).list(
         where=lambda one: (
@@ -61,11 +64,13 @@ def _best(project: Project, most: int) -> list[Record]:
             and one.state == "done"
             and one["competition"] == competition.slug
             and one["rehearsal"] == competition.rehearsal
+            and not one["leaks"]
+            and share_of(one) == 1
         )
     )
     ranked = sorted(finished, key=lambda one: one["cv"]["mrr"], reverse=True)
     fitting = [
-        one for one in ranked if all(one[part] == ranked[0][part] for part in ("folds",)) and _same_data(one, ranked[0])
+        one for one in ranked if one["folds"]["digest"] == ranked[0]["folds"]["digest"] and _same_data(one, ranked[0])
     ]
     return _without_repeats(fitting)[:most]
 

@@ -68,13 +68,18 @@ def finished_run(project: Project, target: str | None) -> Record:
     return record
 
 
+def share_of(record: Record) -> float:
+    """The share of the training images that a run was trained on: below 1 for the points of a learning curve."""
+    return float(((record["config"] or {}).get("data") or {}).get("share", 1.0))
+
+
 def _newest_finished(project: Project, store: RunStore) -> Record:
-    """The newest finished run of the project's competition; the archive may hold those of others."""
+    """The newest finished run of the project's competition, one on all data before others; the archive may hold those of others."""
     competition = project.settings.competition
     own = store.list(
         where=lambda one: one["competition"] == competition.slug and one["rehearsal"] == competition.rehearsal
     )
-    finished = [record for record in own if record.state == "done"]
+    finished = sorted((record for record in own if record.state == "done"), key=lambda one: share_of(one) < 1)
     if finished:
         return finished[0]
     if own:

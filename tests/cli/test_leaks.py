@@ -62,6 +62,19 @@ def test_a_forced_leak_is_marked_wherever_its_score_is_shown(project, kk):
     assert "!" not in kk("compare", sound, sound).out
 
 
+def test_the_learning_curve_is_one_table_and_one_csv(project, kk):
+    outcome = kk("compare", "ridge", "--shares", ".5,.25", "--set", "folds.count=2", "-q")
+    assert outcome.code == 0, outcome.err
+    assert [line.split()[:2] for line in outcome.out.splitlines()[2:5]] == [["25%", "7"], ["50%", "15"], ["100%", "30"]]
+    csv = kk("compare", "ridge", "--shares", ".5", "--set", "folds.count=2", "-q", "--csv").out.splitlines()
+    assert csv[0].startswith("share,images,cv,cv_error,full_mrr,difference,")
+    assert [line.partition(",")[0] for line in csv[1:]] == ["0.5", "1.0"]
+    refused = kk("compare", "ridge", "fast", "--shares", ".5")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--shares makes the curve of one run or configuration, not of 2" in refused.err
+    assert "'5' is no list of shares such as .1,.25,.5,1" in kk("compare", "ridge", "--shares", "5").err
+
+
 def test_resume_checks_the_saved_folds(project, kk):
     """A run of folds that were made before anybody looked for look-alikes."""
     run = project / "models_archive" / kk("train", *RIDGE, "--json", "-q").json["id"]

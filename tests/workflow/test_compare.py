@@ -7,7 +7,9 @@ import pytest
 
 from kaggle_kit.archive import RunStore
 from kaggle_kit.errors import DataError, MissingError, UsageError
-from kaggle_kit.workflow.compare import compare, paired_difference
+from kaggle_kit.workflow.compare import compare, learning_curve, paired_difference
+from kaggle_kit.workflow.ensemble import ensemble
+from kaggle_kit.workflow.predict import finished_run
 from kaggle_kit.workflow.train import train
 
 
@@ -46,6 +48,38 @@ def test_a_configuration_is_trained_once(project, clean_world):
     second = compare(project, ["ridge", "procrustes"])
     assert [row["run"] for row in first.rows] == [row["run"] for row in second.rows]
     assert len(RunStore(project.models_dir).list()) == before + 2
+
+
+def test_settings_given_directly_hold_for_every_configuration(make_project):
+    project = make_project(**{"folds.by": "text_clusters"})
+    rows = compare(project, ["ridge", "procrustes"]).rows
+    records = [RunStore(project.models_dir).load(row["run"]) for row in rows]
+    assert [record["translator"] for record in records] == ["ridge", "procrustes"]
+    assert {record["folds"]["by"] for record in records} == {"text_clusters"}
+    assert len({record["folds"]["digest"] for record in records}) == 1
+    assert rows[0]["cv"] < train(make_project()).cv, "what was never seen is harder"
+
+
+def test_a_learning_curve_rises_and_ends_with_all_images(project, run):
+    table = learning_curve(project, run.id, [0.5, 0.1])
+    assert [row["share"] for row in table.rows] == [0.1, 0.5, 1.0]
+    assert [row["images"] for row in table.rows] == [15, 75, 150]
+    assert table.rows[-1]["run"] == run.id, "what is there is not trained again"
+    assert table.rows[-1]["difference"] is None
+    assert table.rows[0]["cv"] < table.rows[1]["cv"] < table.rows[2]["cv"]
+    low = table.rows[0]
+    assert low["difference"] == pytest.approx(low["cv"] - run.cv)
+    assert low["low"] < low["difference"] < low["high"] < 0
+    assert finished_run(project, None).id == run.id, "a measurement on a part is not what kk submit sends"
+    with pytest.raises(UsageError, match="shares must be above 0 and at most 1, not 2"):
+        learning_curve(project, run.id, [2.0])
+
+
+def test_an_ensemble_of_the_best_takes_no_measurements(make_project, project, run):
+    other = train(make_project(**{"translator.name": "procrustes"}))
+    train(make_project(**{"data.share": 0.9}))
+    best = ensemble(project, from_archive=5)
+    assert {member["run"] for member in best.record["members"]} == {run.id, other.id}
 
 
 def test_what_cannot_be_compared_is_named(make_project, project, run):

@@ -19,6 +19,7 @@ from kaggle_kit.cli.session import Session, pass_session
         "kk data                                  a table of the training data and the test captions",
         "kk data --figure data.png                a figure beside it",
         "kk data --set data.drop_near_test=0.99   and what that setting leaves out",
+        "kk data --set folds.group=images         and what other folds would leak",
     ),
 )
 @click.option(
@@ -32,7 +33,8 @@ def command(session: Session, figure: Path | None) -> None:
     """Show what is in the competition's data.
 
     Counts, captions an image, dimensions, norms, duplicates, captions that train and test share, and the share of test
-    captions that look out of domain: further from their nearest training caption than training captions are.
+    captions that look out of domain: further from their nearest training caption than training captions are. And what looks alike among the
+    images, and whether the folds of the settings in force would part any of it; kk train refuses such folds.
     """
     result = kaggle_kit.describe_data(session.project(), figure=figure, progress=session.progress)
     session.show(result, render.data_report)
