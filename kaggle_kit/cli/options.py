@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from kaggle_kit.cli.session import Session
+from kaggle_kit.settings import duration_of
 from kaggle_kit.version import VERSION
 
 Decorator = Callable[[Any], Any]
 
 PRESETS = ("default", "fast")
-
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
 def common_options() -> list[click.Parameter]:
@@ -68,11 +66,10 @@ class Duration(click.ParamType):
         """Seconds, or a usage error."""
         if isinstance(value, int | float):
             return float(value)
-        match = _DURATION.fullmatch(value.strip().lower())
-        if not match or not any(match.groups()):
-            self.fail(f"{value!r} is no duration such as 90s, 10m or 1h30m", param, ctx)
-        hours, minutes, seconds = (float(part or 0) for part in match.groups())
-        return hours * 3600 + minutes * 60 + seconds
+        try:
+            return duration_of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Weights(click.ParamType):
@@ -88,24 +85,6 @@ class Weights(click.ParamType):
             return [float(part) for part in value.split(",")]
         except ValueError:
             self.fail(f"{value!r} is neither equal, optimised nor numbers such as 0.5,0.3,0.2", param, ctx)
-
-
-class Shares(click.ParamType):
-    """Numbers above 0 and at most 1, with commas between them."""
-
-    name = "shares"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
-        """The numbers, or a usage error."""
-        if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]
-        try:
-            shares = [float(part) for part in value.split(",")]
-        except ValueError:
-            shares = []
-        if not shares or not all(0 < share <= 1 for share in shares):
-            self.fail(f"{value!r} is no list of shares such as .1,.25,.5,1", param, ctx)
-        return shares
 
 
 def _flag(names: str | list[str], attribute: str, help_text: str) -> click.Option:

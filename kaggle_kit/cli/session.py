@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ class Session:
     """One invocation of ``kk``.
 
     Attributes:
+        started: what ``time.monotonic`` showed when it began.
         json: one JSON document on stdout.
         quiet: no progress, no notes.
         debug: tracebacks of every error.
@@ -29,6 +31,7 @@ class Session:
     """
 
     def __init__(self, *, json: bool = False) -> None:
+        self.started = time.monotonic()
         self.json = json
         self.quiet = False
         self.debug = False
@@ -106,13 +109,13 @@ class Session:
 
         Args:
             why: what makes them so.
-            but: sections whose settings do have an effect.
+            but: sections, or settings by dotted key, that do have an effect.
             only: the settings that have none; nothing else is refused then.
 
         Raises:
             UsageError: a setting or configuration file was given.
         """
-        flags = [flag for key, flag in self.origins.items() if key.partition(".")[0] not in but]
+        flags = [flag for key, flag in self.origins.items() if not {key, key.partition(".")[0]} & {*but}]
         flags += ["--config"] if self.config else []
         if only:
             flags = [flag for key, flag in self.origins.items() if key in only]

@@ -11,6 +11,7 @@ from kaggle_kit.competition import Competition
 from kaggle_kit.errors import ConfigError, UsageError
 from kaggle_kit.files import hash_of
 from kaggle_kit.settings import (
+    OF_THE_MOMENT,
     ClusterSettings,
     DataSettings,
     FoldSettings,
@@ -128,7 +129,10 @@ class Settings:
 
 def digest_of(settings: Mapping[str, Any]) -> str:
     """The digest of settings as a record keeps them (:meth:`Settings.to_dict`), whichever version wrote it."""
-    return hash_of({name: table for name, table in settings.items() if name not in _WITHOUT_EFFECT})
+    tables = {name: table for name, table in settings.items() if name not in _WITHOUT_EFFECT}
+    if isinstance(train := tables.get("train"), Mapping):
+        tables["train"] = {name: value for name, value in train.items() if name not in OF_THE_MOMENT}
+    return hash_of(tables)
 
 
 SECTIONS: dict[str, type] = {part.name: type(part.default) for part in fields(Settings)}

@@ -8,11 +8,14 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from kaggle_kit.settings import Duration, duration_of
+
 _WORDS: dict[Any, tuple[str, str]] = {
     bool: ("true or false", "booleans"),
     int: ("an integer", "integers"),
     float: ("a number", "numbers"),
     str: ("text", "texts"),
+    Duration: ("a duration such as 90s, 45m, 11h30m or a number of seconds", "durations"),
 }
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -66,6 +69,8 @@ def _as_kind(kind: Any, value: Any, *, text: bool) -> Any:
         return _as_sequence(container, kind, value, text=text)
     if container in (dict, Mapping):
         return dict(value)
+    if kind is Duration:
+        return duration_of(value) if isinstance(value, str) else _checked(float, value)
     if kind is Any:
         return guess(value) if text else value
     return _from_text(kind, value) if text else _checked(kind, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,16 @@ from kaggle_kit.translators import Translator, build_translator
 HEADER = "kaggle_kit"
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Write named tensors and a JSON ``header`` to one safetensors file, atomically."""
+def pack_tensors(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
+    """Named tensors and a JSON ``header`` as the content of one safetensors file."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {HEADER: orjson.dumps(header, default=str, option=orjson.OPT_SERIALIZE_NUMPY).decode()}
-    files.write_bytes(path, safetensors.torch.save(plain, metadata))
+    return safetensors.torch.save(plain, metadata)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write named tensors and a JSON ``header`` to one safetensors file, atomically."""
+    files.write_bytes(path, pack_tensors(tensors, header))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -15,8 +15,9 @@ from kaggle_kit.embeddings import Folds, Pairs, split_pairs
 from kaggle_kit.errors import DataError, MissingError
 from kaggle_kit.metrics import GalleryScore, gallery_mrr, retrieval_scores, unit
 from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.training.context import RunContext
 from kaggle_kit.training.fold import FoldData, fold_data
-from kaggle_kit.training.interrupts import StopRequest, stop_on_signals
+from kaggle_kit.training.interrupts import Deadline, stop_on_signals
 from kaggle_kit.training.member import PREDICTIONS, MemberResult, MemberTask, finished_member, train_member
 from kaggle_kit.training.precision import Hardware, choose_hardware
 from kaggle_kit.translators import translators
@@ -64,6 +65,7 @@ def cross_validate(
     folder: Path,
     *,
     header: dict[str, Any],
+    deadline: Deadline | None = None,
     progress: Progress = SILENCE,
 ) -> CrossValidation:
     """Train every fold and seed that is not finished below ``folder``, then score the run out of fold.
@@ -73,6 +75,7 @@ def cross_validate(
         folds: which image is held out where.
         folder: the run's folder; each member has one inside.
         header: the origin that each checkpoint carries.
+        deadline: when to have stopped, with everything saved; None: no limit.
 
     Raises:
         TrainingError: a member diverged.
@@ -81,48 +84,31 @@ def cross_validate(
     train = settings.train
     hardware = choose_hardware(train.device, train.precision, train.threads)
     progress.note(f"training on {hardware.name} ({hardware.device}, {hardware.precision}, {hardware.threads} threads)")
-    members = []
-    with stop_on_signals() as stop:
-        for task in member_tasks(settings):
-            members.append(_member(task, pairs, folds, settings, hardware, folder, header, stop, progress))
-            if stop:
-                stop.raise_stop(task.name)
+    with stop_on_signals(deadline) as stop:
+        context = RunContext(settings, hardware, folder, header, stop, progress)
+        members = [_member(task, pairs, folds, context) for task in member_tasks(settings)]
+        if stop:
+            stop.raise_stop("the end of the last fold")
     oof = out_of_fold(folder, pairs, folds, settings)
     score, dot_score, scores = score_out_of_fold(oof, pairs, settings)
     return CrossValidation(members, score, dot_score, scores, hardware)
 
 
-def _member(
-    task: MemberTask,
-    pairs: Pairs,
-    folds: Folds,
-    settings: Settings,
-    hardware: Hardware,
-    folder: Path,
-    header: dict[str, Any],
-    stop: StopRequest,
-    progress: Progress,
-) -> MemberResult:
+def _member(task: MemberTask, pairs: Pairs, folds: Folds, context: RunContext) -> MemberResult:
     """The member's result, trained now unless its files are there already."""
-    done = finished_member(folder / task.name)
+    settings, progress = context.settings, context.progress
+    done = finished_member(context.folder / task.name)
     what = f"fold {task.fold + 1}/{settings.folds.count}" + (
         f" seed {task.seed_number + 1}/{settings.train.seeds}" if settings.train.seeds > 1 else ""
     )
     if done is not None:
         progress.note(f"{what}: already trained, MRR {done.mrr:.4f}")
         return done
+    if context.stop.before("prepare", "step", "save"):
+        context.stop.raise_stop(f"the start of {task.name}")
     closed = translators[settings.translator.name].closed_form
     watch = progress.start(what, None if closed else settings.train.epochs, "epochs")
-    result = train_member(
-        task,
-        _fold(pairs, folds, task.fold, settings),
-        settings,
-        hardware,
-        folder=folder / task.name,
-        header=header,
-        stop=stop,
-        watch=watch,
-    )
+    result = train_member(task, _fold(pairs, folds, task.fold, settings), context, watch)
     watch.finish(f"{what}: MRR {result.mrr:.4f} ± {result.error:.4f} in {result.seconds:.1f} s")
     return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,6 +12,19 @@ from torch import Tensor
 from kaggle_kit.metrics import GalleryScore, gallery_mrr
 from kaggle_kit.training.precision import Hardware
 from kaggle_kit.translators import FitData, Translator
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a fold is scored against.
+
+    Attributes:
+        images: (m, d_image) float32, CPU, the held-out images alone.
+        image_of_caption: (v,) int64 index into ``images``.
+    """
+
+    images: Tensor
+    image_of_caption: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -46,13 +60,18 @@ class FoldData:
             weight=None if self.weight is None else self.weight.to(device),
         )
 
+    @cached_property
+    def held_out(self) -> HeldOut:
+        """The images of the validation captions, renumbered from 0."""
+        used, renumbered = self.image_of_caption[self.validation].unique(return_inverse=True)
+        return HeldOut(self.images[used], renumbered.numpy())
+
     def score(self, predictions: Tensor, *, draws: int, seed: int) -> GalleryScore:
         """MRR in galleries of held-out images for (v, d_image) predictions of the validation captions."""
-        used, renumbered = self.image_of_caption[self.validation].unique(return_inverse=True)
         return gallery_mrr(
             predictions,
-            self.images[used].to(predictions.device),
-            renumbered.numpy(),
+            self.held_out.images.to(predictions.device),
+            self.held_out.image_of_caption,
             gallery_size=self.gallery_size,
             draws=draws,
             seed=seed,

@@ -5,28 +5,24 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from kaggle_kit.config import Settings
 from kaggle_kit.errors import DataError, TrainingError
 from kaggle_kit.progress import Task
 from kaggle_kit.training.augment import augment
+from kaggle_kit.training.average import MovingAverage, running_statistics
 from kaggle_kit.training.batches import epoch_batches
-from kaggle_kit.training.checkpoints import load_tensors, save_tensors
+from kaggle_kit.training.context import RunContext
 from kaggle_kit.training.fold import EncodedFold, FoldData, encode_fold
-from kaggle_kit.training.interrupts import StopRequest
 from kaggle_kit.training.losses import Loss, build_loss
-from kaggle_kit.training.precision import Hardware
 from kaggle_kit.training.schedule import learning_rate
 from kaggle_kit.training.seeds import generator_for
+from kaggle_kit.training.state import StateFiles
 from kaggle_kit.translators import Translator
 
-STATE_SCHEMA = 1
 EPOCH_DRAWS = 2
 """Gallery draws of the score after each epoch; the score of a finished fold takes ``validation.draws``."""
 
@@ -63,40 +59,57 @@ class Position:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class StepRecord:
+    """What a step leaves on the device until somebody reads it.
+
+    Attributes:
+        loss: float32 scalar.
+        samples: captions in the batch.
+        skipped: float32 scalar, 1 when the weights were left alone; None where gradients are still being added up.
+    """
+
+    loss: Tensor
+    samples: int
+    skipped: Tensor | None
+
+
+SHORT_SAVE_S, SAVING_SHARE = 0.05, 0.1
+"""A state at a new best is left out where saving takes longer than the first and would cost more than the second of the time."""
+
+
 class GradientLoop:
     """Trains a prepared translator on one fold.
 
-    ``seed`` decides batches and dropout; the state file makes a stopped loop go on as if it had never stopped.
+    ``seed`` decides batches and dropout; the state files make a stopped loop go on as if it had never stopped.
+
+    On a GPU nothing in an epoch waits for the device: steps that are not finite are skipped there, and read about when the epoch ends.
     """
 
     def __init__(
-        self,
-        translator: Translator,
-        data: FoldData,
-        settings: Settings,
-        hardware: Hardware,
-        *,
-        seed: int,
-        state_path: Path,
-        stop: StopRequest,
-        task: Task,
+        self, translator: Translator, data: FoldData, context: RunContext, *, seed: int, states: StateFiles, task: Task
     ) -> None:
+        settings, hardware = context.settings, context.hardware
         self.translator, self.data, self.settings, self.hardware = translator, data, settings, hardware
         self.train = settings.train
-        self.seed, self.state_path, self.stop, self.task = seed, state_path, stop, task
+        self.seed, self.states, self.stop, self.task = seed, states, context.stop, task
         self.loss: Loss = build_loss(settings.loss.name, settings.loss.options).to(hardware.device)
         self.fold: EncodedFold = encode_fold(data, translator, hardware)
         self.parameters = [p for module in (translator, self.loss) for p in module.parameters() if p.requires_grad]
+        self.statistics = running_statistics(translator)
         self.optimizer = self._build_optimizer()
         self.scaler = torch.amp.GradScaler(hardware.device, enabled=hardware.scales_gradients)
         self.position = Position()
+        self.unread: list[StepRecord] = []
+        self.former_statistics: list[Tensor] = []
+        self.group_loss = torch.zeros((), device=hardware.device)
         self.best: dict[str, Tensor] = {}
         self.saved_at = time.monotonic()
         # with weights the batches of an epoch vary a little in number; the schedule goes by those of the first
         self.batches_in_epoch = len(self._batches(0))
         self.epochs = max(self.train.epochs, math.ceil(self.train.min_steps / self.batches_in_epoch))
         self.total_steps = self.batches_in_epoch * self.epochs
-        self.average = self._build_average()
+        self.average = MovingAverage(translator, self.train.ema_decay) if self.train.ema_decay else None
 
     def _build_optimizer(self) -> torch.optim.Optimizer:
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.train.optimizer]
@@ -108,16 +121,10 @@ class GradientLoop:
         ]
         return kind([group for group in groups if group["params"]], lr=self.train.learning_rate, fused=fused or None)
 
-    def _build_average(self) -> AveragedModel | None:
-        """The moving average of the weights, when one is kept."""
-        if not self.train.ema_decay:
-            return None
-        return AveragedModel(self.translator, multi_avg_fn=get_ema_multi_avg_fn(self.train.ema_decay), use_buffers=True)
-
     @property
     def shown(self) -> Translator:
         """The translator that is validated and kept: the moving average where there is one."""
-        return self.translator if self.average is None else self.average.module  # type: ignore[return-value]
+        return self.translator if self.average is None else self.average.translator
 
     def _batches(self, epoch: int) -> list[Tensor]:
         """The epoch's batches, a function of seed and epoch alone: a resumed epoch deals the same ones again."""
@@ -141,43 +148,59 @@ class GradientLoop:
             self.translator.load_state_dict(self.shown.state_dict())
 
     def _run_epoch(self) -> None:
-        batches = self._batches(self.position.epoch)
+        position = self.position
+        batches = self._batches(position.epoch)
+        sizes = [len(batch) for batch in batches]
         self.batches_in_epoch = len(batches)
+        on_device = torch.cat(batches).to(self.hardware.device).split(sizes)
         self.translator.train()
         self.optimizer.zero_grad(set_to_none=True)
         started = time.perf_counter()
-        for number in range(self.position.step_in_epoch, len(batches)):
-            self._step(number, batches[number])
-            between_steps = (number + 1) % self.train.accumulate == 0
-            if not between_steps:
-                continue  # gradients that are being added up are not part of the state
-            if self.stop or time.monotonic() - self.saved_at > 60 * self.train.checkpoint_minutes:
-                self.position.epoch_seconds += time.perf_counter() - started
-                started = time.perf_counter()
+        for number in range(position.step_in_epoch, len(batches)):
+            with self.stop.timed("step"):
+                self._step(number, on_device[number])
+            if self._completes_group(number) and self._save_due(last=number + 1 == len(batches)):
+                self._read_steps()
+                position.epoch_seconds += time.perf_counter() - started
                 self.save_state()
                 if self.stop:
-                    self.stop.raise_stop(f"epoch {self.position.epoch + 1}, step {self.position.step_in_epoch}")
-        self.position.epoch_seconds += time.perf_counter() - started
-        self._finish_epoch(sum(len(batch) for batch in batches))
+                    self.stop.raise_stop(f"epoch {position.epoch + 1}, step {position.step_in_epoch}")
+                started = time.perf_counter()
+        self._read_steps()
+        position.epoch_seconds += time.perf_counter() - started
+        self._finish_epoch(sum(sizes))
+
+    def _completes_group(self, number: int) -> bool:
+        """Whether the weights move after this batch: ``accumulate`` batches, or the epoch, are complete."""
+        return (number + 1) % self.train.accumulate == 0 or number + 1 == self.batches_in_epoch
+
+    def _save_due(self, *, last: bool) -> bool:
+        """Between two steps: whether the state is to be written now, by the clock or because the training must stop."""
+        coming = ("validation", "step", "save") if last else ("step", "save")
+        return self.stop.before(*coming) or time.monotonic() - self.saved_at > 60 * self.train.checkpoint_minutes
 
     def _step(self, number: int, captions: Tensor) -> None:
-        """One batch; the weights move when ``accumulate`` batches, or the epoch, are complete."""
+        """One batch; the weights move when its group is complete. Gradients that are being added up are not part of the state."""
         position, accumulate = self.position, self.train.accumulate
+        rate = learning_rate(position.step, self.total_steps, self.train)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(position.step, self.total_steps, self.train)
+            group["lr"] = rate
+        first = number % accumulate == 0
+        if first:
+            self.former_statistics = [buffer.clone() for buffer in self.statistics]
         group_size = min(accumulate, self.batches_in_epoch - number // accumulate * accumulate)
-        loss = self._loss_of(captions.to(self.hardware.device))
-        finite = bool(torch.isfinite(loss))
-        if finite:
-            self.scaler.scale(loss / group_size).backward()
-            position.loss_sum += float(loss.detach()) * len(captions)
-            position.loss_count += len(captions)
-        if (number + 1) % accumulate == 0 or number + 1 == self.batches_in_epoch:
-            finite = self._descend() if finite or accumulate > 1 else False
+        loss = self._loss_of(captions)
+        self.scaler.scale(loss / group_size).backward()
+        self.group_loss = loss.detach() if first else self.group_loss + loss.detach()
+        skipped = None
+        if self._completes_group(number):
+            skipped = self._descend()
             self.optimizer.zero_grad(set_to_none=True)
+        self.unread.append(StepRecord(loss.detach(), len(captions), skipped))
         position.step += 1
         position.step_in_epoch += 1
-        self._count_skipped(skipped=not finite)
+        if not self.hardware.defers_checks:
+            self._read_steps()
 
     def _loss_of(self, captions: Tensor) -> Tensor:
         """The loss of a batch, mixed pairs held to both of their images; float32."""
@@ -190,34 +213,61 @@ class GradientLoop:
         penalty = self.translator.penalty(extras, outputs, targets, images)
         return loss if penalty is None else loss + penalty
 
-    def _descend(self) -> bool:
-        """One optimiser step; False when the gradients were not finite and nothing was changed."""
-        if not any(parameter.grad is not None for parameter in self.parameters):
-            return False
-        self.scaler.unscale_(self.optimizer)
-        if self.train.clip_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self.parameters, self.train.clip_norm)
-            if not self.hardware.scales_gradients and not bool(torch.isfinite(norm)):
-                return False
-        before = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        # the scaler lowers its scale exactly when it skipped the step
-        stepped = self.scaler.get_scale() >= before
-        if stepped and self.average is not None:
-            self.average.update_parameters(self.translator)
-        return stepped
+    def _descend(self) -> Tensor:
+        """One optimiser step, unless a loss or gradient of its batches is not finite: then nothing changes.
 
-    def _count_skipped(self, *, skipped: bool) -> None:
+        Returns:
+            float32 scalar on the device: 1 when the step was skipped, else 0.
+        """
+        self.scaler.unscale_(self.optimizer)
+        skipped = (self._gradient_norm() + self.group_loss).isfinite().logical_not().float()
+        if self.hardware.defers_checks:
+            # the fused optimiser looks at this on the device (torch.optim.Adam, fused=True)
+            self.optimizer.grad_scale, self.optimizer.found_inf = None, skipped  # type: ignore[attr-defined]
+            self.optimizer.step()
+        elif not bool(skipped):
+            self.optimizer.step()
+        self.scaler.update()
+        for buffer, former in zip(self.statistics, self.former_statistics, strict=True):
+            buffer.copy_(torch.where(skipped > 0, former, buffer))
+        if self.average is not None:
+            self.average.update(self.translator, skipped)
+        return skipped
+
+    def _gradient_norm(self) -> Tensor:
+        """The norm of all gradients, which are scaled down where it is too large."""
+        if self.train.clip_norm is not None:
+            return nn.utils.clip_grad_norm_(self.parameters, self.train.clip_norm)
+        return torch.stack(torch._foreach_norm([p.grad for p in self.parameters if p.grad is not None])).sum()
+
+    def _read_steps(self) -> None:
+        """Take over what the steps since the last reading left on the device: the one place where a step is waited for."""
+        records, self.unread = self.unread, []
+        if not records:
+            return
+        decided = [record.skipped for record in records if record.skipped is not None]
+        values = torch.stack([record.loss for record in records] + decided).tolist()
+        losses, skips = values[: len(records)], iter(values[len(records) :])
+        position = self.position
+        for step, (record, loss) in enumerate(zip(records, losses, strict=True), position.step - len(records) + 1):
+            if math.isfinite(loss):
+                position.loss_sum += loss * record.samples
+                position.loss_count += record.samples
+            if record.skipped is not None:
+                self._count_skipped(step, skipped=next(skips) > 0)
+
+    def _count_skipped(self, step: int, *, skipped: bool) -> None:
         position = self.position
         position.skipped += skipped
         position.skipped_in_a_row = position.skipped_in_a_row + 1 if skipped else 0
         if position.skipped_in_a_row >= self.train.max_skipped_steps:
-            self._diverged(f"{position.skipped_in_a_row} steps in a row had a loss or gradient that is not finite")
+            self._diverged(
+                f"{position.skipped_in_a_row} steps in a row had a loss or gradient that is not finite", step
+            )
 
-    def _diverged(self, what: str) -> None:
+    def _diverged(self, what: str, step: int | None = None) -> None:
         raise TrainingError(
-            f"training diverged at epoch {self.position.epoch + 1}, step {self.position.step}: {what}",
+            f"training diverged at epoch {self.position.epoch + 1}, step {step or self.position.step}: {what}",
             f"lower train.learning_rate (now {self.train.learning_rate:g}), set train.clip_norm, or try --precision fp32",
         )
 
@@ -236,12 +286,16 @@ class GradientLoop:
             seconds=seconds,
             samples_per_s=samples / seconds if seconds else 0.0,
         )
+        better = False
         if last or position.epoch % self.train.validate_every == 0:
-            loss, mrr = self._checked_validation()
+            with self.stop.timed("validation"):
+                loss, mrr = self._checked_validation()
             line = replace(line, validation_loss=loss, validation_mrr=mrr)
-            self._keep_best(loss if self.train.monitor == "loss" else -mrr)
+            better = self._keep_best(loss if self.train.monitor == "loss" else -mrr)
         position.history.append(asdict(line))
         position.step_in_epoch, position.loss_sum, position.loss_count, position.epoch_seconds = 0, 0.0, 0, 0.0
+        if better and not position.finished and self._affords_save():
+            self.save_state()
         scored = {} if line.validation_mrr is None else {"val_loss": line.validation_loss, "mrr": line.validation_mrr}
         self.task.update(position.epoch, loss=line.train_loss, **scored, samples_per_s=line.samples_per_s)
 
@@ -251,9 +305,11 @@ class GradientLoop:
             self._diverged(f"validation loss {loss}, MRR {mrr}")
         return loss, mrr
 
-    def _keep_best(self, value: float) -> None:
+    def _keep_best(self, value: float) -> bool:
+        """Compare with the best validation so far, and decide whether training ends; True when this one is better."""
         position = self.position
-        if position.best_value is None or value < position.best_value - self.train.min_delta:
+        better = position.best_value is None or value < position.best_value - self.train.min_delta
+        if better:
             position.best_value, position.best_epoch, position.epochs_since_best = value, position.epoch, 0
             self.best = {name: tensor.detach().clone() for name, tensor in self.shown.state_dict().items()}
         else:
@@ -261,6 +317,12 @@ class GradientLoop:
         patience = self.train.patience
         stopped_early = patience is not None and position.epochs_since_best >= patience
         position.finished = stopped_early or position.epoch >= self.epochs
+        return better
+
+    def _affords_save(self) -> bool:
+        """Whether a state more than the clock asks for costs little: on a fast device writing may take longer than an epoch."""
+        takes = self.stop.longest.get("save", 0.0)
+        return takes <= SHORT_SAVE_S or takes <= SAVING_SHARE * (time.monotonic() - self.saved_at)
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
@@ -269,22 +331,33 @@ class GradientLoop:
         inputs, image = self.fold.validation_inputs, self.fold.validation_image
         if not len(inputs):
             return 0.0, 0.0
-        order = torch.randperm(len(inputs), generator=generator_for(self.seed, "validation")).to(inputs.device)
+        order = self._validation_order()
         outputs = torch.empty(len(inputs), self.fold.targets.shape[1], device=inputs.device)
-        total, counted = 0.0, 0
+        losses, counts = [], []
         for rows in order.split(self.train.batch_size):
             with self.hardware.autocast():
                 out = translator(inputs[rows])
             outputs[rows] = out.float()
             if len(rows) > 1:
-                total += float(self.loss(out, self.fold.targets[image[rows]], image[rows])) * len(rows)
-                counted += len(rows)
+                losses.append(self.loss(out, self.fold.targets[image[rows]], image[rows]))
+                counts.append(len(rows))
         vectors = translator.decode(outputs, inputs)
         score = self.data.score(vectors, draws=EPOCH_DRAWS, seed=self.settings.validation.seed)
-        return total / max(1, counted), score.mrr
+        total = (
+            sum(loss * count for loss, count in zip(torch.stack(losses).tolist(), counts, strict=True))
+            if losses
+            else 0.0
+        )
+        return total / max(1, sum(counts)), score.mrr
+
+    def _validation_order(self) -> Tensor:
+        """The fixed random order in which held-out captions meet in batches."""
+        inputs = self.fold.validation_inputs
+        return torch.randperm(len(inputs), generator=generator_for(self.seed, "validation")).to(inputs.device)
 
     def save_state(self) -> None:
         """Write everything that a later process needs to go on to the bit."""
+        self.saved_at = time.monotonic()
         tensors = {f"model/{name}": tensor for name, tensor in self.translator.state_dict().items()}
         tensors |= {f"loss/{name}": tensor for name, tensor in self.loss.state_dict().items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
@@ -296,21 +369,22 @@ class GradientLoop:
         if self.hardware.device == "cuda":
             tensors["rng/cuda"] = torch.cuda.get_rng_state()
         header = {
-            "schema": STATE_SCHEMA,
             "position": asdict(self.position),
             "scaler": self.scaler.state_dict(),
             "config": self.settings.digest(),
         }
-        save_tensors(self.state_path, {name: tensor.clone() for name, tensor in tensors.items()}, header)
+        with self.stop.timed("save"):
+            self.states.save({name: tensor.clone() for name, tensor in tensors.items()}, header)
         self.saved_at = time.monotonic()
 
     def _resume(self) -> None:
-        """Take up the state on disk, if there is one."""
-        if not self.state_path.is_file():
+        """Take up the newest state on disk, if there is one."""
+        found = self.states.load()
+        if found is None:
             return
-        tensors, header = load_tensors(self.state_path)
-        if header.get("schema") != STATE_SCHEMA or header.get("config") != self.settings.digest():
-            raise DataError(f"{self.state_path} is the state of other settings", "delete it and resume again")
+        tensors, header = found
+        if header["config"] != self.settings.digest():
+            raise DataError(f"{self.states.newest} is the state of other settings", "delete it and resume again")
         self.translator.load_state_dict(_below(tensors, "model/"))
         self.loss.load_state_dict(_below(tensors, "loss/"))
         if self.average is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from kaggle_kit import files
 from kaggle_kit.config import Settings
@@ -16,14 +18,15 @@ from kaggle_kit.errors import DataError, MissingError, TrainingError
 from kaggle_kit.metrics import retrieval_scores
 from kaggle_kit.progress import Task
 from kaggle_kit.training.checkpoints import save_translator
+from kaggle_kit.training.context import RunContext
 from kaggle_kit.training.fold import FoldData
-from kaggle_kit.training.interrupts import StopRequest
-from kaggle_kit.training.loop import GradientLoop
+from kaggle_kit.training.loop import GradientLoop, Position
 from kaggle_kit.training.precision import Hardware
 from kaggle_kit.training.seeds import derive_seed
+from kaggle_kit.training.state import StateFiles
 from kaggle_kit.translators import Translator, build_translator
 
-WEIGHTS, PREDICTIONS, RESULT, STATE = "model.safetensors", "predictions.npy", "result.json", "state.safetensors"
+WEIGHTS, PREDICTIONS, RESULT = "model.safetensors", "predictions.npy", "result.json"
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class MemberResult:
         return asdict(self)
 
 
-def finished_member(folder: Path) -> MemberResult | None:
+def finished_member(folder: Path) -> MemberResult:
     """The result of a member whose files are all there, None when it has not finished."""
     try:
         result = MemberResult(**files.read_json(folder / RESULT))
@@ -79,21 +82,10 @@ def finished_member(folder: Path) -> MemberResult | None:
     return result if (folder / WEIGHTS).is_file() and (folder / PREDICTIONS).is_file() else None
 
 
-def train_member(
-    task: MemberTask,
-    data: FoldData,
-    settings: Settings,
-    hardware: Hardware,
-    *,
-    folder: Path,
-    header: dict[str, Any],
-    stop: StopRequest,
-    watch: Task,
-) -> MemberResult:
+def train_member(task: MemberTask, data: FoldData, context: RunContext, watch: Task) -> MemberResult:
     """Train, predict the held-out captions, score, and write weights, predictions and result, the result last.
 
     Args:
-        header: what the checkpoint says about its origin beside the translator's name and options.
         watch: told of every epoch.
 
     Raises:
@@ -101,96 +93,99 @@ def train_member(
         InterruptedWork, KeyboardInterrupt: asked to stop; a later call with the same folder goes on.
     """
     started = time.perf_counter()
+    folder, stop = context.folder / task.name, context.stop
+    states = StateFiles(folder, margin_mb=context.settings.train.disk_margin_mb, note=context.progress.note)
+    with _seeded(task, context.hardware):
+        with stop.timed("prepare"):
+            translator = _prepared(task, data, context)
+            loop = None
+            if not translator.closed_form:
+                loop = GradientLoop(translator, data, context, seed=task.seed, states=states, task=watch)
+        if loop is not None:
+            loop.run()
+        if stop.before("finish"):
+            if loop is not None:
+                loop.save_state()
+            stop.raise_stop(task.name)
+        with stop.timed("finish"):
+            predictions = _finished(task, translator, data, context.hardware)
+            _write(folder, task, translator, predictions, context)
+            result = _result(folder, task, data, translator, loop, context.settings, started)
+            files.write_json(folder / RESULT, result.to_dict())
+    states.remove()
+    return result
+
+
+@contextmanager
+def _seeded(task: MemberTask, hardware: Hardware) -> Iterator[None]:
+    """Torch's global generators start from the member's seed, and are as before afterwards."""
     devices = [torch.cuda.current_device()] if hardware.device == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(task.seed)
-        translator = _prepared(data, settings, hardware, task.seed)
-        loop = None
-        if not translator.closed_form:
-            loop = GradientLoop(
-                translator,
-                data,
-                settings,
-                hardware,
-                seed=task.seed,
-                state_path=folder / STATE,
-                stop=stop,
-                task=watch,
-            )
-            loop.run()
-        elif stop:
-            stop.raise_stop(task.name)
-        with torch.no_grad():
-            translator.eval().finish(data.fit_data(task.seed, hardware.device))
+        yield
+
+
+def _prepared(task: MemberTask, data: FoldData, context: RunContext) -> Translator:
+    d_text, d_image = data.text.shape[1], data.images.shape[1]
+    chosen, device = context.settings.translator, context.hardware.device
+    translator = build_translator(chosen.name, d_text, d_image, chosen.options)
+    # mps has neither float64 nor eigendecompositions
+    place = "cpu" if device == "mps" else device
+    with torch.no_grad():
+        translator.to(place).prepare(data.fit_data(task.seed, place))
+    return translator.to(device)
+
+
+def _finished(task: MemberTask, translator: Translator, data: FoldData, hardware: Hardware) -> np.ndarray:
+    """(v, d_image) float16 predictions of the held-out captions by the finished translator, as they are saved."""
+    with torch.no_grad():
+        translator.eval().finish(data.fit_data(task.seed, hardware.device))
     predictions = translator.translate(data.text[data.validation])
     if not bool(torch.isfinite(predictions).all()):
         raise TrainingError(
             f"{task.name}: predictions are not finite", "lower the learning rate or raise the ridge strength"
         )
-    return _write(task, data, settings, translator, predictions, loop, folder, header, started)
-
-
-def _prepared(data: FoldData, settings: Settings, hardware: Hardware, seed: int) -> Translator:
-    d_text, d_image = data.text.shape[1], data.images.shape[1]
-    translator = build_translator(settings.translator.name, d_text, d_image, settings.translator.options)
-    # mps has neither float64 nor eigendecompositions
-    place = "cpu" if hardware.device == "mps" else hardware.device
-    with torch.no_grad():
-        translator.to(place).prepare(data.fit_data(seed, place))
-    return translator.to(hardware.device)
+    return predictions.half().cpu().numpy()
 
 
 def _write(
-    task: MemberTask,
-    data: FoldData,
-    settings: Settings,
-    translator: Translator,
-    predictions: Tensor,
-    loop: GradientLoop | None,
-    folder: Path,
-    header: dict[str, Any],
-    started: float,
-) -> MemberResult:
-    half = predictions.half().cpu().numpy()
-    files.write_npy(folder / PREDICTIONS, half)
-    options = {"translator": settings.translator.name, "options": dict(settings.translator.options)}
-    save_translator(folder / WEIGHTS, translator, {**header, **options, "fold": task.fold, "seed": task.seed})
-    result = _result(task, data, settings, translator, torch.from_numpy(half).float(), loop, folder, started)
-    files.write_json(folder / RESULT, result.to_dict())
-    (folder / STATE).unlink(missing_ok=True)
-    return result
+    folder: Path, task: MemberTask, translator: Translator, predictions: np.ndarray, context: RunContext
+) -> None:
+    files.write_npy(folder / PREDICTIONS, predictions)
+    chosen = context.settings.translator
+    origin = {"translator": chosen.name, "options": dict(chosen.options), "fold": task.fold, "seed": task.seed}
+    save_translator(folder / WEIGHTS, translator, {**context.header, **origin})
 
 
 def _result(
+    folder: Path,
     task: MemberTask,
     data: FoldData,
-    settings: Settings,
     translator: Translator,
-    predictions: Tensor,
     loop: GradientLoop | None,
-    folder: Path,
+    settings: Settings,
     started: float,
 ) -> MemberResult:
     """Scores are those of the float16 predictions as saved, so that they can be computed again from the file."""
+    predictions = torch.from_numpy(np.load(folder / PREDICTIONS, allow_pickle=False)).float()
     score = data.score(predictions, draws=settings.validation.draws, seed=settings.validation.seed)
-    used, renumbered = data.image_of_caption[data.validation].unique(return_inverse=True)
-    history = loop.position.history if loop else []
-    seconds = sum(epoch["seconds"] for epoch in history)
-    samples = sum(epoch["seconds"] * epoch["samples_per_s"] for epoch in history)
+    position = loop.position if loop else Position()
+    seconds = sum(epoch["seconds"] for epoch in position.history)
+    samples = sum(epoch["seconds"] * epoch["samples_per_s"] for epoch in position.history)
     return MemberResult(
         fold=task.fold,
         seed_number=task.seed_number,
         seed=task.seed,
         mrr=score.mrr,
         error=score.error,
-        scores=retrieval_scores(predictions, data.images[used], renumbered.numpy()).to_dict(),
-        epochs=len(history),
-        best_epoch=loop.position.best_epoch if loop else 0,
-        skipped_steps=loop.position.skipped if loop else 0,
+        scores=retrieval_scores(predictions, data.held_out.images, data.held_out.image_of_caption).to_dict(),
+        epochs=len(position.history),
+        best_epoch=position.best_epoch,
+        skipped_steps=position.skipped,
         seconds=time.perf_counter() - started,
         samples_per_s=samples / seconds if seconds else 0.0,
         parameters=sum(tensor.numel() for tensor in translator.state_dict().values()),
         checkpoint_sha256=files.sha256_of(folder / WEIGHTS),
         predictions_sha256=files.sha256_of(folder / PREDICTIONS),
-        history=history,
+        history=position.history,
     )

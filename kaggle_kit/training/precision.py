@@ -34,6 +34,11 @@ class Hardware:
         return self.precision == "fp16"
 
     @property
+    def defers_checks(self) -> bool:
+        """Whether steps are checked on the device and read about once an epoch: waiting for a GPU in each step leaves it idle."""
+        return self.device == "cuda"
+
+    @property
     def dtype(self) -> torch.dtype:
         """The number format that the network's matrix products run in."""
         return DTYPES[self.precision] or torch.float32

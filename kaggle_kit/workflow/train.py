@@ -13,10 +13,21 @@ from kaggle_kit.archive import Record, RunStore, provenance
 from kaggle_kit.archive.records import hold_lock
 from kaggle_kit.config import Project, Settings
 from kaggle_kit.embeddings import Folds, Lookalikes, Pairs, find_leaks, find_lookalikes, fold_pairs, sum_leaks
-from kaggle_kit.errors import DataError, InterruptedWork, KaggleKitError, MissingError, UsageError
+from kaggle_kit.errors import (
+    DataError,
+    DiskFullError,
+    InterruptedWork,
+    KaggleKitError,
+    MissingError,
+    UsageError,
+)
 from kaggle_kit.files import hash_of
 from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.settings import OF_THE_MOMENT
+from kaggle_kit.training.interrupts import Deadline
 from kaggle_kit.workflow.data import training_pairs
+
+FREE_SPACE = "free some space, then "
 
 
 @dataclass(frozen=True)
@@ -49,12 +60,18 @@ class Run:
 
 
 def train(
-    project: Project, *, name: str | None = None, sweep: Mapping[str, Any] | None = None, progress: Progress = SILENCE
+    project: Project,
+    *,
+    name: str | None = None,
+    sweep: Mapping[str, Any] | None = None,
+    started: float | None = None,
+    progress: Progress = SILENCE,
 ) -> Run:
     """Train the translator that the project's settings select, on all folds and seeds.
 
     Args:
         name: part of the run's id; the translator's name when None.
+        started: what ``time.monotonic`` showed when the work began that ``train.time_budget`` is for; now when None.
         sweep: what the record of a trial says about its sweep: ``name``, ``id``, ``trial`` (its number), ``params``.
 
     Raises:
@@ -66,7 +83,7 @@ def train(
     from kaggle_kit.training.crossvalidation import member_tasks
     from kaggle_kit.training.precision import choose_hardware
 
-    settings = project.settings
+    settings, deadline = project.settings, _deadline(project.settings, started)
     choose_hardware(settings.train.device, settings.train.precision, settings.train.threads)  # refuse before recording
     pairs, report = training_pairs(project, progress=progress)
     lookalikes = find_lookalikes(pairs)
@@ -81,16 +98,28 @@ def train(
         f"run {run_id}: {len(member_tasks(settings))} translators on {len(pairs):,} captions "
         f"of {len(pairs.images):,} images"
     )
-    return _finish(store, run_id, settings, pairs, folds, progress)
+    return _finish(store, run_id, settings, pairs, folds, deadline, progress)
 
 
-def resume(project: Project, run: str | None = None, *, progress: Progress = SILENCE) -> Run:
+def _deadline(settings: Settings, started: float | None) -> Deadline | None:
+    """When the work has to have ended; None without a time budget."""
+    train = settings.train
+    if train.time_budget is None:
+        return None
+    return Deadline(train.time_budget, train.time_margin_s, started=started)
+
+
+def resume(
+    project: Project, run: str | None = None, *, started: float | None = None, progress: Progress = SILENCE
+) -> Run:
     """Go on with a run that was stopped: finished members stay, the unfinished one goes on from its state.
 
-    The run's own settings are in force, not the project's.
+    The run's own settings are in force, not the project's, but for time budget, saving and margins where the project gives them. The time
+    budget begins anew.
 
     Args:
         run: id or unique beginning of one; the newest unfinished run when None.
+        started: as in :func:`train`.
 
     Raises:
         MissingError: there is no such run, or no unfinished one.
@@ -100,7 +129,8 @@ def resume(project: Project, run: str | None = None, *, progress: Progress = SIL
     record = _unfinished(store) if run is None else store.load(run)
     if record.get("kind") == "ensemble":
         raise UsageError(f"{record.id} is an ensemble, there is nothing to resume")
-    settings = replace(Settings.from_dict(record["config"]), paths=project.settings.paths)
+    settings = _settings_of(record, project)
+    deadline = _deadline(settings, started)
     pairs, _ = training_pairs(replace(project, settings=settings), progress=progress)
     if pairs.file.sha256 != record["data"]["train_sha256"]:
         raise DataError(
@@ -112,7 +142,18 @@ def resume(project: Project, run: str | None = None, *, progress: Progress = SIL
     if folds.digest != record["folds"]["digest"]:
         raise DataError(f"the folds of run {record.id} were changed", "start a new run with kk train")
     refuse_leaks(pairs, folds, settings, progress=progress)
-    return _finish(store, record.id, settings, pairs, folds, progress)
+    return _finish(store, record.id, settings, pairs, folds, deadline, progress)
+
+
+def _settings_of(record: Record, project: Project) -> Settings:
+    """The run's settings, with the folders of the project and what it gives of the settings that change no weights."""
+    settings = Settings.from_dict(record["config"])
+    given = {
+        name: getattr(project.settings.train, name)
+        for name in OF_THE_MOMENT
+        if project.origins.get(f"train.{name}", "default") != "default"
+    }
+    return replace(settings, paths=project.settings.paths, train=replace(settings.train, **given))
 
 
 def refuse_leaks(
@@ -185,23 +226,26 @@ def _new_record(project: Project, label: str, pairs: Pairs, report: dict[str, An
             "d_image": pairs.images.shape[1],
             "report": report,
         },
-        "folds": {
-            "count": settings.folds.count,
-            "by": settings.folds.by,
-            "digest": folds.digest,
-            "seed": settings.folds.seed,
-        },
+        "folds": {"count": settings.folds.count, "digest": folds.digest, "seed": settings.folds.seed},
         "seeds": settings.train.seeds,
         "provenance": provenance(project.root),
         "cv": None,
     }
 
 
-def _finish(store: RunStore, run_id: str, settings: Settings, pairs: Pairs, folds: Folds, progress: Progress) -> Run:
+def _finish(
+    store: RunStore,
+    run_id: str,
+    settings: Settings,
+    pairs: Pairs,
+    folds: Folds,
+    deadline: Deadline | None,
+    progress: Progress,
+) -> Run:
     """Train what is unfinished and record how it ended, whatever way that is."""
     with _training_lock(store, run_id), _outcome_recorded(store, run_id):
         store.update(run_id, state="running", failure=None)
-        result = _cross_validate(store, run_id, settings, pairs, folds, progress)
+        result = _cross_validate(store, run_id, settings, pairs, folds, deadline, progress)
         record = store.update(run_id, state="done", **result)
     run = Run(record.id, record.folder, record.to_dict())
     progress.note(f"run {run_id}: out-of-fold MRR {run.cv:.4f} ± {run.cv_error:.4f}")
@@ -222,7 +266,13 @@ def _training_lock(store: RunStore, run_id: str) -> Iterator[None]:
 
 
 def _cross_validate(
-    store: RunStore, run_id: str, settings: Settings, pairs: Pairs, folds: Folds, progress: Progress
+    store: RunStore,
+    run_id: str,
+    settings: Settings,
+    pairs: Pairs,
+    folds: Folds,
+    deadline: Deadline | None,
+    progress: Progress,
 ) -> dict[str, Any]:
     """The fields that a finished run adds to its record."""
     from kaggle_kit.training.crossvalidation import cross_validate, member_tasks
@@ -238,7 +288,7 @@ def _cross_validate(
         "versions": record["provenance"].get("versions"),
         "git": record["provenance"].get("git"),
     }
-    done = cross_validate(pairs, folds, settings, record.folder, header=header, progress=progress)
+    done = cross_validate(pairs, folds, settings, record.folder, header=header, deadline=deadline, progress=progress)
     tasks = member_tasks(settings)
     return {
         "cv": {**asdict(done.score), "dot_mrr": done.dot_score.mrr, **done.scores},
@@ -258,9 +308,13 @@ def _outcome_recorded(store: RunStore, run_id: str) -> Iterator[None]:
     """A run that is left by an exception says so in its record: interrupted when it can go on, else failed."""
     try:
         yield
-    except (InterruptedWork, KeyboardInterrupt):
+    except InterruptedWork as error:
         store.update(run_id, state="interrupted")
+        error.hint = f"{FREE_SPACE if isinstance(error, DiskFullError) else ''}kk train --resume {run_id}"
         raise
+    except KeyboardInterrupt as stopped:
+        store.update(run_id, state="interrupted")
+        raise KeyboardInterrupt(*(f"{text}: kk train --resume {run_id}" for text in stopped.args)) from None
     except KaggleKitError as error:
         store.update(run_id, state="failed", failure=error.message)
         raise

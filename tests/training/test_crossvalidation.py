@@ -19,7 +19,7 @@ from kaggle_kit.errors import DataError, InterruptedWork, MissingError, Training
 from kaggle_kit.metrics import gallery_mrr
 from kaggle_kit.training.checkpoints import load_tensors, load_translator
 from kaggle_kit.training.crossvalidation import cross_validate, out_of_fold
-from kaggle_kit.training.member import STATE
+from kaggle_kit.training.state import STATE
 
 HERE = Path(__file__).parents[1]
 
@@ -131,7 +131,7 @@ def test_a_killed_run_goes_on_from_its_last_state(pairs, settings_of, tmp_path, 
     died = subprocess.run([sys.executable, "-c", KILLED.format(here=str(HERE))], check=False)
     assert died.returncode == -9
     _, header = load_tensors(Path("killed/fold-0-seed-0") / STATE)
-    assert header["position"]["step"] > 0
+    assert header["state"]["position"]["step"] > 0
     run(pairs, settings, Path("killed"))
     run(pairs, settings, Path("whole"))
     assert weights_of(Path("killed")) == weights_of(Path("whole"))

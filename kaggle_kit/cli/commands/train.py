@@ -9,8 +9,10 @@ from kaggle_kit import render
 from kaggle_kit.cli.options import preset_option, setting_option, settings_options
 from kaggle_kit.cli.root import Described
 from kaggle_kit.cli.session import Session, pass_session
+from kaggle_kit.settings import OF_THE_MOMENT
 
 _NEWEST = ""
+ON_RESUME = tuple(f"train.{name}" for name in OF_THE_MOMENT)
 
 
 @click.command(
@@ -21,6 +23,7 @@ _NEWEST = ""
         "kk train --folds 1 --holdout 0.1      one hold-out of a tenth of the images",
         "kk train --config residual            a shipped configuration (see configs/)",
         "kk train --translator mlp --set translator.hidden=2048",
+        "kk train --time-budget 11h30m         stop in time for a notebook's limit, with everything saved",
         "kk train --resume                     go on with the run that was stopped",
     ),
 )
@@ -40,18 +43,26 @@ _NEWEST = ""
 @setting_option("--seed", key="train.seed", metavar="N")
 @setting_option("--device", key="train.device", metavar="NAME", help="Where to compute: auto, cuda, mps or cpu.")
 @setting_option("--precision", key="train.precision", metavar="NAME", help="Arithmetic: auto, fp32, bf16 or fp16.")
+@setting_option(
+    "--time-budget",
+    key="train.time_budget",
+    metavar="DURATION",
+    help="Time for this command (45m, 11h30m); it saves its state before that is over, and exits with 75.",
+)
 @settings_options
 @pass_session
 def command(session: Session, name: str | None, resume: str | None) -> None:
     """Train a translator on folds and score it out of fold.
 
-    Folds never share an image. The run, with its checkpoints, its settings and the score to expect, is filed in models_archive/. Ctrl-C and
-    SIGTERM stop it so that --resume can go on. Defaults hold unless the translator's recipe says otherwise;
-    kk config show --origin tells.
+    Folds never share an image. The run, with its checkpoints, its settings and the score to expect, is filed in models_archive/. Ctrl-C,
+    SIGTERM and the end of a --time-budget stop it so that --resume can go on. Defaults hold unless the translator's recipe says
+    otherwise; kk config show --origin tells.
     """
     if resume is None:
-        run = kaggle_kit.train(session.project(training=True), name=name, progress=session.progress)
+        project = session.project(training=True)
+        run = kaggle_kit.train(project, name=name, started=session.started, progress=session.progress)
     else:
-        session.refuse_settings("--resume: a run goes on with its own settings", but=("paths",))
-        run = kaggle_kit.resume(session.project(), resume or None, progress=session.progress)
+        session.refuse_settings("--resume: a run goes on with its own settings", but=("paths", "cluster", *ON_RESUME))
+        project = session.project()
+        run = kaggle_kit.resume(project, resume or None, started=session.started, progress=session.progress)
     session.show(run, render.run)
