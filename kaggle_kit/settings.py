@@ -40,6 +40,7 @@ def one_of(*choices: str) -> Rule:
 
 
 POSITIVE = Rule("must be above 0", lambda value: value > 0)
+SHARE = Rule("must be above 0 and at most 1", lambda value: 0 < value <= 1)
 FRACTION = Rule("must be from 0 up to, not including, 1", lambda value: 0 <= value < 1)
 
 
@@ -133,6 +134,13 @@ class DataSettings(Section):
         "none: never",
         between(0, 1),
     )
+    share: float = setting(
+        1.0,
+        "share of the images of a fold's training part that are trained on, a random one; validation stays whole, and a smaller "
+        "share is part of a larger one",
+        SHARE,
+    )
+    share_seed: int = setting(0, "seed of that choice", at_least(0))
     extra: str | None = setting(None, "second npz in the same format, trained on and never validated on")
     extra_weight: float = setting(1.0, "how much an extra caption counts beside one of the competition's", POSITIVE)
     cache_gb: float = setting(20.0, "gigabytes that the cache of read files may take; 0: no cache", at_least(0))
@@ -150,6 +158,12 @@ class FoldSettings(Section):
         0.1, "share of the images held out when count is 1", Rule("must be above 0 and below 1", lambda v: 0 < v < 1)
     )
     seed: int = setting(0, "seed of the split", at_least(0))
+    by: str = setting(
+        "images",
+        "what a fold holds out: images at random, or text_clusters: clusters of images with alike captions, each held out "
+        "whole, which measures the score out of domain",
+        one_of("images", "text_clusters"),
+    )
     group: str = setting(
         "all",
         "what a split never parts: all: near copies of an image, and images with an equal caption; images: near copies only",
@@ -242,21 +256,25 @@ class TrainSettings(Section):
     )
 
 
+OF_THE_MOMENT = ("workers", "checkpoint_minutes", "time_budget", "time_margin_s", "disk_margin_mb")
+"""Settings of :class:`TrainSettings` that change no weights: a resumed run takes those that are given anew."""
+
+
 @dataclass(frozen=True)
 class ClusterSettings(Section):
     """Several machines at one run, which see one project folder; and how long processes wait for each other."""
 
     nnodes: int = setting(1, "machines that train together", at_least(1))
-    node_rank: int = setting(0, "which of them this is, from 0; the first leads and keeps the run's record", at_least(0))
+    node_rank: int = setting(
+        0, "which of them this is, from 0; the first leads and keeps the run's record", at_least(0)
+    )
     rdzv: str | None = setting(None, "HOST:PORT where they meet: an address of the first machine, a free port there")
-    wait_s: float = setting(600.0, "seconds to wait for the other machines, or for another device's part of a step", POSITIVE)
+    wait_s: float = setting(
+        600.0, "seconds to wait for the other machines, or for another device's part of a step", POSITIVE
+    )
     grace_s: float = setting(
         30.0, "seconds that workers have to save and to end when one of them died or training is to stop", POSITIVE
     )
-
-
-OF_THE_MOMENT = ("checkpoint_minutes", "time_budget", "time_margin_s", "disk_margin_mb")
-"""Settings of :class:`TrainSettings` that change no weights: a resumed run takes those that are given anew."""
 
 
 @dataclass(frozen=True)
@@ -337,50 +355,6 @@ class ServiceSettings(Section):
         900.0, "seconds that one call, or a download without any progress, may take with all its tries", POSITIVE
     )
     page_size: int = setting(200, "rows asked for in one page of a list", between(1, 200))
-    log_quiet_s: float = setting(
-        45.0, "seconds of silence after which the log of a running notebook is opened anew", POSITIVE
-    )
-
-
-@dataclass(frozen=True)
-class RemoteSettings(Section):
-    """How training runs in Kaggle's notebooks, driven from here."""
-
-    owner: str | None = setting(
-        None, "account that the notebooks and data sets belong to; none: that of the credentials"
-    )
-    gpu: str = setting("t4x2", "accelerator: t4x2, l4, l4x1, a100, h100, rtx6000, Kaggle's own name of one, or cpu")
-    internet: bool = setting(True, "whether the notebook reaches the network; without it, missing packages need wheels")
-    datasets: list[str] = setting([], "more data sets to attach, as owner/slug")
-    wheels: str | None = setting(None, "data set (owner/slug) that kk wheels made, to install missing packages from")
-    session_s: float = setting(
-        43_200.0, "seconds that one session may take; Kaggle ends CPU and GPU sessions after 12 hours", POSITIVE
-    )
-    margin_s: float = setting(
-        1_800.0, "seconds before the session's end at which training is stopped, to save what there is", at_least(0)
-    )
-    keep_quota_s: float = setting(
-        600.0, "seconds of this week's GPU hours that must be left to start at all", at_least(0)
-    )
-    pack_mb: float = setting(0.9, "megabytes that the pushed script may have, code and settings included", POSITIVE)
-    poll_first_s: float = setting(5.0, "seconds before the second look at a notebook's status", at_least(0))
-    poll_last_s: float = setting(60.0, "seconds between looks, at most", at_least(0))
-    wait_s: float = setting(50_400.0, "seconds to follow a notebook, its time in the queue included", at_least(0))
-    most_pushes: int = setting(10, "sessions that one run may take with --until-done", at_least(1))
-
-
-@dataclass(frozen=True)
-class WheelSettings(Section):
-    """The data set of wheels from which an offline notebook installs."""
-
-    dataset: str = setting(
-        "kk-wheels", "its name in its URL", Rule("must have 6 to 50 characters", lambda v: 5 < len(v) < 51)
-    )
-    python: str = setting("3.12", "Python version of the notebooks' image")
-    platform: str = setting("manylinux_2_28_x86_64", "platform of the notebooks' image, as wheels are named")
-    pip_s: float = setting(600.0, "seconds that pip may take to download", POSITIVE)
-    ready_s: float = setting(1_800.0, "seconds to wait until the data set can be attached", at_least(0))
-    poll_s: float = setting(10.0, "seconds between two looks whether it can", at_least(0))
     log_quiet_s: float = setting(
         45.0, "seconds of silence after which the log of a running notebook is opened anew", POSITIVE
     )

@@ -87,6 +87,24 @@ class Weights(click.ParamType):
             self.fail(f"{value!r} is neither equal, optimised nor numbers such as 0.5,0.3,0.2", param, ctx)
 
 
+class Shares(click.ParamType):
+    """Numbers above 0 and at most 1, with commas between them."""
+
+    name = "shares"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+        """The numbers, or a usage error."""
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        try:
+            shares = [float(part) for part in value.split(",")]
+        except ValueError:
+            shares = []
+        if not shares or not all(0 < share <= 1 for share in shares):
+            self.fail(f"{value!r} is no list of shares such as .1,.25,.5,1", param, ctx)
+        return shares
+
+
 def _flag(names: str | list[str], attribute: str, help_text: str) -> click.Option:
     """A switch that is remembered in the session."""
 

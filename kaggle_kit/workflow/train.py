@@ -226,7 +226,12 @@ def _new_record(project: Project, label: str, pairs: Pairs, report: dict[str, An
             "d_image": pairs.images.shape[1],
             "report": report,
         },
-        "folds": {"count": settings.folds.count, "digest": folds.digest, "seed": settings.folds.seed},
+        "folds": {
+            "count": settings.folds.count,
+            "by": settings.folds.by,
+            "digest": folds.digest,
+            "seed": settings.folds.seed,
+        },
         "seeds": settings.train.seeds,
         "provenance": provenance(project.root),
         "cv": None,
