@@ -55,7 +55,10 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.records import list_submissions as list_submissions
     from kaggle_kit.workflow.records import load_run as load_run
     from kaggle_kit.workflow.records import load_submission as load_submission
+    from kaggle_kit.workflow.study import Sweep as Sweep
+    from kaggle_kit.workflow.study import load_sweep as load_sweep
     from kaggle_kit.workflow.submit import submit as submit
+    from kaggle_kit.workflow.sweep import sweep as sweep
     from kaggle_kit.workflow.sync import sync as sync
     from kaggle_kit.workflow.train import Run as Run
     from kaggle_kit.workflow.train import resume as resume
@@ -70,6 +73,7 @@ _PLACES = {
     "PruneRule": "archive:PruneRule",
     "Run": "workflow.train:Run",
     "Settings": "config:Settings",
+    "Sweep": "workflow.study:Sweep",
     "cached_files": "workflow.cache:cached_files",
     "calibration": "workflow.expect:calibration",
     "catalogue": "workflow.catalogue:catalogue",
@@ -87,6 +91,7 @@ _PLACES = {
     "load_project": "workflow.project:load_project",
     "load_run": "workflow.records:load_run",
     "load_submission": "workflow.records:load_submission",
+    "load_sweep": "workflow.study:load_sweep",
     "load_test": "embeddings:load_test",
     "make_ensemble": "workflow.ensemble:ensemble",
     "plan_prune": "workflow.keep:plan_prune",
@@ -102,6 +107,7 @@ _PLACES = {
     "submission_chain": "workflow.keep:submission_chain",
     "submit": "workflow.submit:submit",
     "submit_notebook": "workflow.notebook:submit_notebook",
+    "sweep": "workflow.sweep:sweep",
     "sync": "workflow.sync:sync",
     "train": "workflow.train:train",
     "validate": "workflow.validate:validate",

@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "click": {"cli"},
     "requests": {"kaggle_service"},
     "matplotlib": {"analysis"},
+    "optuna": {"workflow"},
 }
 """Which parts know a package. The workflow hands tensors on, always inside a function."""
 
@@ -51,6 +52,7 @@ LAZY_ONLY = {
     ("kaggle", "kaggle_service"),
     ("torch", "workflow"),
     ("matplotlib", "analysis"),
+    ("optuna", "workflow"),
 }
 """Where a package may be imported inside functions, but not when the module is."""
 
@@ -68,7 +70,7 @@ LIGHT = (
 )
 """Parts whose import loads none of ``HEAVY``."""
 
-HEAVY = ("torch", "pandas", "kaggle", "matplotlib", "sklearn")
+HEAVY = ("torch", "pandas", "kaggle", "matplotlib", "sklearn", "optuna")
 
 
 def part_of(module: Path) -> str:

@@ -30,14 +30,23 @@ def common_options() -> list[click.Parameter]:
 
 def settings_options(command: Any) -> Any:
     """``--config`` and ``--set``: any setting, for commands that load a project."""
-    command = click.option(
-        "--set", "settings", multiple=True, metavar="KEY=VALUE", expose_value=False, callback=_set,
-        help="Any setting by its dotted key (kk config show lists them); may be repeated.",
-    )(command)  # fmt: skip
     return click.option(
         "--config", metavar="FILE", expose_value=False, callback=_config,
         help="Settings in a TOML file of yours, or a shipped one by name.",
+    )(set_option(command))  # fmt: skip
+
+
+def set_option(command: Any) -> Any:
+    """``--set``: any setting."""
+    return click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", expose_value=False, callback=_set,
+        help="Any setting by its dotted key (kk config show lists them); may be repeated.",
     )(command)  # fmt: skip
+
+
+def config_argument(command: Any) -> Any:
+    """``CONFIG``: the file of settings, for a command that makes no sense without one."""
+    return click.argument("config", metavar="CONFIG", expose_value=False, callback=_config)(command)
 
 
 def preset_option(command: Any) -> Any:

@@ -32,6 +32,7 @@ COMMANDS = (
     "ensemble",
     "compare",
     "verify",
+    "sweep",
     "runs",
     "submissions",
     "final",

@@ -18,6 +18,7 @@ _PLACES = {
     "verification": "verification",
     "verified_caption": "verification",
     "data_report": "inventory",
+    "sweep": "sweeps",
     "written_competition": "inventory",
 }
 
