@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kaggle_kit.rehearsal.made_up import write_competition as write_competition
     from kaggle_kit.rehearsal.rehearse import rehearse as rehearse
     from kaggle_kit.render.screen import show_progress as show_progress
+    from kaggle_kit.workflow.bench import bench as bench
     from kaggle_kit.workflow.cache import cached_files as cached_files
     from kaggle_kit.workflow.cache import clear_cache as clear_cache
     from kaggle_kit.workflow.catalogue import catalogue as catalogue
@@ -74,6 +75,7 @@ _PLACES = {
     "Run": "workflow.train:Run",
     "Settings": "config:Settings",
     "Sweep": "workflow.study:Sweep",
+    "bench": "workflow.bench:bench",
     "cached_files": "workflow.cache:cached_files",
     "calibration": "workflow.expect:calibration",
     "catalogue": "workflow.catalogue:catalogue",

@@ -39,6 +39,7 @@ COMMANDS = (
     "translators",
     "config",
     "cache",
+    "bench",
     "demo",
     "rehearse",
 )

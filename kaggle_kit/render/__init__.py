@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "Screen": "screen",
     "show_progress": "screen",
+    "benchmark": "speed",
     "cache": "inventory",
     "verification": "verification",
     "verified_caption": "verification",

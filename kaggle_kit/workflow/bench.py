@@ -1,0 +1,367 @@
+"""How fast this machine trains: ours beside the original notebook's loop and the bare matrix products, and time to a given MRR."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from kaggle_kit.config import Project, Settings, shipped_configs
+from kaggle_kit.embeddings.npz import NpzFile
+from kaggle_kit.errors import DataError, MissingError, UsageError
+from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.workflow.data import find_train
+
+if TYPE_CHECKING:
+    from kaggle_kit.settings import TrainSettings
+    from kaggle_kit.training.bench import Competitor, EngineRounds, Spread
+    from kaggle_kit.training.precision import Hardware
+
+DIMENSIONS = 1024, 1536
+"""Of the real competition, where no data is."""
+
+BATCH = 256
+LEAST_BATCHES = 4
+MOST_SAMPLES = 100 * BATCH
+ROUND_S = 1.5
+"""What a round of the reference loop should take about, within the bounds above."""
+
+ORIGINAL = "residual"
+"""The shipped configuration with the original notebook's network, loss and optimiser."""
+
+TIMED_S = 30.0
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 11
+"""Where nobody says how many rounds: as many as fit into the time, within these."""
+
+NEVER = 10**6
+
+
+@dataclass(frozen=True)
+class TranslatorSpeed:
+    """How fast the chosen translator trains with its own recipe.
+
+    Attributes:
+        name: the translator.
+        samples_per_s: over the rounds.
+        batch: captions a step; None for a closed form.
+        seconds: of the one fit of a closed form; None for the others.
+    """
+
+    name: str
+    samples_per_s: Spread
+    batch: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class TimeTo:
+    """How long the chosen recipe took to a validation MRR on made-up data.
+
+    Attributes:
+        mrr: the goal.
+        reached: whether it came there.
+        seconds: preparation, training and validation until then, or until training ended.
+        epochs: passes until then.
+        best_mrr: highest so far.
+        captions: trained on and held out together.
+    """
+
+    mrr: float
+    reached: bool
+    seconds: float
+    epochs: int
+    best_mrr: float
+    captions: int
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Samples a second of training, side by side; every spread is the median, lowest and highest of the rounds.
+
+    Attributes:
+        reference_fp32: the original notebook's loop as it is, in fp32.
+        reference_same_dtype: the same loop in the precision of ours.
+        ours: our training of the same network with the same loss, batch and precision.
+        floor: the bare matrix products of its steps in that precision.
+        ratio: ours to the reference in the same precision, round by round.
+        ratio_fp32: ours to the reference in fp32.
+        floor_share: ours to the floor.
+        rounds: samples a second of each round, by competitor.
+        translator: the chosen translator with its own recipe.
+        time_to: time to a validation MRR, None where it was not asked for.
+        peak_memory_mb: of the device since our training began; of this process on a CPU. None where nobody tells.
+    """
+
+    hardware: Hardware
+    batch: int
+    samples: int
+    d_text: int
+    d_image: int
+    reference_fp32: Spread
+    reference_same_dtype: Spread
+    ours: Spread
+    floor: Spread
+    ratio: Spread
+    ratio_fp32: Spread
+    floor_share: Spread
+    rounds: Mapping[str, Sequence[float]]
+    translator: TranslatorSpeed
+    time_to: TimeTo | None
+    peak_memory_mb: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """One flat document: the medians under the names ``…_samples_per_s``, the spreads beside them."""
+        spreads = {
+            "reference_fp32_samples_per_s": self.reference_fp32,
+            "reference_same_dtype_samples_per_s": self.reference_same_dtype,
+            "samples_per_s": self.ours,
+            "floor_samples_per_s": self.floor,
+            "ratio": self.ratio,
+            "ratio_fp32": self.ratio_fp32,
+            "floor_share": self.floor_share,
+        }
+        return {
+            **{name: spread.median for name, spread in spreads.items()},
+            "device": self.hardware.device,
+            "device_name": self.hardware.name,
+            "dtype": self.hardware.precision,
+            "batch": self.batch,
+            "threads": self.hardware.threads,
+            "samples": self.samples,
+            "d_text": self.d_text,
+            "d_image": self.d_image,
+            "spread": {name: {"low": spread.low, "high": spread.high} for name, spread in spreads.items()},
+            "rounds": {name: list(values) for name, values in self.rounds.items()},
+            "translator": asdict(self.translator),
+            "time_to": None if self.time_to is None else asdict(self.time_to),
+            "peak_memory_mb": self.peak_memory_mb,
+        }
+
+
+def bench(
+    project: Project,
+    *,
+    batch: int | None = None,
+    rounds: int | None = None,
+    samples: int | None = None,
+    time_to: float | None = None,
+    images: int = 1200,
+    progress: Progress = SILENCE,
+) -> Benchmark:
+    """Time training on this machine: the original loop, the matrix products and ours in turns, in one process.
+
+    Noise in the shape of the competition is trained on: of the data's dimensions where it is there, else of the real one's.
+
+    Args:
+        batch: captions a step of all of them; None: 256, and the recipe's own for the chosen translator.
+        rounds: how often each works; None: as often as half a minute allows, 3 to 11 times.
+        samples: captions of a round; None: about as many as the original loop trains on in 1.5 seconds.
+        time_to: a validation MRR to be reached by the chosen translator on made-up data.
+        images: images of that data, five captions each; a tenth is held out.
+
+    Raises:
+        UsageError: a number that makes no sense; the device is not there.
+        TrainingError: training diverged.
+    """
+    from kaggle_kit.training.bench import closed_form, interleave
+    from kaggle_kit.training.precision import choose_hardware
+
+    _check(batch=batch, rounds=rounds, samples=samples, time_to=time_to, images=images)
+    train = project.settings.train
+    hardware = choose_hardware(train.device, train.precision, train.threads)
+    progress.note(f"timing {hardware.name} ({hardware.device}, {hardware.precision}, {hardware.threads} threads)")
+    size = _size(project, hardware, batch or BATCH, samples)
+    original, chosen = _original_settings(), project.settings
+    if batch is not None:
+        chosen = replace(chosen, train=replace(chosen.train, batch_size=batch))
+    with contextlib.ExitStack() as stack:
+        competitors = _competitors(size, hardware)
+        competitors["ours"] = stack.enter_context(_engine(original, size, hardware, rounds or MOST_ROUNDS))
+        if not closed_form(chosen):
+            competitors["translator"] = stack.enter_context(_engine(chosen, size, hardware, rounds or MOST_ROUNDS))
+        rounds = _warm_up(competitors, rounds)
+        watch = progress.start("timing", rounds, "rounds")
+        speeds = interleave(competitors, rounds, watch.update)
+    watch.finish()
+    return _result(
+        size,
+        hardware,
+        speeds,
+        translator=_translator(chosen, speeds.pop("translator", None), size, hardware),
+        time_to=None if time_to is None else _time_to(chosen, time_to, images, size, hardware, progress),
+    )
+
+
+def _warm_up(competitors: Mapping[str, Competitor], rounds: int | None) -> int:
+    """One round of each that does not count, because it pays for set-up; how many rounds are to follow."""
+    seconds = sum(competitor.samples / competitor.round() for competitor in competitors.values())
+    return rounds or max(FEWEST_ROUNDS, min(MOST_ROUNDS, int(TIMED_S / seconds)))
+
+
+@dataclass(frozen=True)
+class _Size:
+    samples: int
+    batch: int
+    d_text: int
+    d_image: int
+
+
+def _check(**numbers: float | None) -> None:
+    least = {"batch": 2, "rounds": 1, "samples": 2, "time_to": 0, "images": 20}
+    for name, value in numbers.items():
+        if value is not None and value < least[name]:
+            raise UsageError(f"{name} must be at least {least[name]}, not {value}")
+
+
+def _size(project: Project, hardware: Hardware, batch: int, samples: int | None) -> _Size:
+    """Dimensions of the data where there is some; samples in whole batches, measured where nobody says how many."""
+    from kaggle_kit.training.bench import ReferenceLoop
+
+    d_text, d_image = _dimensions(project)
+    if samples is None:
+        probe = ReferenceLoop(2 * batch, replace(hardware, precision="fp32"), batch, d_text, d_image)
+        probe.round()
+        samples = max(LEAST_BATCHES * batch, min(MOST_SAMPLES, int(ROUND_S * probe.round())))
+    if samples < batch:
+        raise UsageError(f"{samples} samples make no batch of {batch}", "give a smaller --batch, or more --samples")
+    return _Size(samples // batch * batch, batch, d_text, d_image)
+
+
+def _dimensions(project: Project) -> tuple[int, int]:
+    """Of text and image vectors, from the training file's headers; those of the real competition where there is none."""
+    keys = project.settings.competition.train_keys
+    try:
+        file = NpzFile(find_train(project))
+        shapes = [file.header(key).shape for key in (keys.caption_embeddings, keys.image_embeddings)]
+    except (MissingError, DataError):
+        return DIMENSIONS
+    return (shapes[0][1], shapes[1][1]) if all(len(shape) == 2 for shape in shapes) else DIMENSIONS
+
+
+def _competitors(size: _Size, hardware: Hardware) -> dict[str, Competitor]:
+    """The original loop in fp32 and in our precision, once where they are the same; and the matrix products."""
+    from kaggle_kit.training.bench import MatrixFloor, ReferenceLoop
+
+    shape = (size.batch, size.d_text, size.d_image)
+    found: dict[str, Competitor] = {
+        "reference_fp32": ReferenceLoop(size.samples, replace(hardware, precision="fp32"), *shape)
+    }
+    if hardware.precision != "fp32":
+        found["reference_same_dtype"] = ReferenceLoop(size.samples, hardware, *shape)
+    return {**found, "floor": MatrixFloor(size.samples, hardware, *shape)}
+
+
+def _original_settings() -> Settings:
+    """The shipped recipe of the original notebook, whatever the project says."""
+    return Settings.from_dict(tomllib.loads(shipped_configs()[ORIGINAL].read_text(encoding="utf-8")))
+
+
+def _engine(settings: Settings, size: _Size, hardware: Hardware, rounds: int) -> EngineRounds:
+    """Training on noise, in whole batches of the recipe's size: a warm-up and ``rounds`` epochs, of which none is validated."""
+    from kaggle_kit.training.bench import HELD_OUT_IMAGES, EngineRounds, hold_out, noise_pairs
+
+    original = settings == _original_settings()
+    batch = size.batch if original else settings.train.batch_size
+    captions = size.samples if original else batch * max(LEAST_BATCHES, size.samples // batch)
+    train = replace(
+        _on(settings, hardware),
+        batch_size=batch, epochs=rounds + 2, min_steps=0, patience=None, validate_every=NEVER, checkpoint_minutes=NEVER,
+    )  # fmt: skip
+    # a batch of different images is a quarter of all images at most, so each has one caption then
+    each = {"captions_an_image": 1} if train.batches == "images" else {}
+    pairs = noise_pairs(captions, size.d_text, size.d_image, **each)
+    folds = replace(settings.folds, count=1)
+    return EngineRounds(pairs, hold_out(pairs, HELD_OUT_IMAGES), replace(settings, train=train, folds=folds))
+
+
+def _on(settings: Settings, hardware: Hardware) -> TrainSettings:
+    """How one translator of the recipe is trained on the hardware that was settled."""
+    return replace(
+        settings.train, seeds=1, device=hardware.device, precision=hardware.precision, threads=hardware.threads
+    )
+
+
+def _translator(settings: Settings, speeds: Sequence[float] | None, size: _Size, hardware: Hardware) -> TranslatorSpeed:
+    """The chosen translator's figures; a closed form is fitted now, once."""
+    from kaggle_kit.training.bench import Spread
+
+    name = settings.translator.name
+    if speeds is not None:
+        return TranslatorSpeed(name, Spread.of(speeds), settings.train.batch_size, None)
+    with _engine(settings, size, hardware, 1) as training:
+        started = time.perf_counter()
+        training.figures()
+        seconds = time.perf_counter() - started
+    return TranslatorSpeed(name, Spread.of([training.samples / seconds]), None, seconds)
+
+
+def _time_to(
+    settings: Settings, goal: float, images: int, size: _Size, hardware: Hardware, progress: Progress
+) -> TimeTo:
+    """Train the recipe on the invented world until a validation reaches the goal, or to its end."""
+    from kaggle_kit.training.bench import EngineRounds, hold_out, made_up_pairs
+
+    pairs = made_up_pairs(images, size.d_text, size.d_image)
+    train = replace(_on(settings, hardware), validate_every=1)
+    fold = replace(settings, train=train, folds=replace(settings.folds, count=1))
+    watch = progress.start(f"training to an MRR of {goal:g}", None, "epochs")
+    best, epochs, started = 0.0, 0, time.perf_counter()
+    with EngineRounds(pairs, hold_out(pairs, max(2, images // 10)), fold) as training:
+        while best < goal and (figures := training.figures()) is not None:
+            best, epochs = max(best, figures.get("mrr", 0.0)), epochs + 1
+            watch.update(epochs, **figures)
+        if training.result is not None:
+            best = max(best, training.result.score.mrr)
+        seconds = time.perf_counter() - started
+    watch.finish()
+    return TimeTo(goal, best >= goal, seconds, epochs, best, len(pairs))
+
+
+def _result(
+    size: _Size,
+    hardware: Hardware,
+    speeds: Mapping[str, Sequence[float]],
+    *,
+    translator: TranslatorSpeed,
+    time_to: TimeTo | None,
+) -> Benchmark:
+    from kaggle_kit.training.bench import Spread
+
+    fp32, ours = speeds["reference_fp32"], speeds["ours"]
+    same = speeds.get("reference_same_dtype", fp32)
+    return Benchmark(
+        hardware=hardware,
+        batch=size.batch,
+        samples=size.samples,
+        d_text=size.d_text,
+        d_image=size.d_image,
+        reference_fp32=Spread.of(fp32),
+        reference_same_dtype=Spread.of(same),
+        ours=Spread.of(ours),
+        floor=Spread.of(speeds["floor"]),
+        ratio=Spread.of_ratio(ours, same),
+        ratio_fp32=Spread.of_ratio(ours, fp32),
+        floor_share=Spread.of_ratio(ours, speeds["floor"]),
+        rounds=speeds,
+        translator=translator,
+        time_to=time_to,
+        peak_memory_mb=_peak_memory_mb(hardware),
+    )
+
+
+def _peak_memory_mb(hardware: Hardware) -> float | None:
+    """Most memory so far: of the GPU by PyTorch's count, else of this process where the system tells."""
+    if hardware.device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 1e6
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
