@@ -222,29 +222,6 @@ def dealt_size(gallery_size: int, image_of_caption: np.ndarray, groups: np.ndarr
     return int(min([gallery_size, *np.unique(group, return_counts=True)[1]]))
 
 
-def competition_score(
-    predictions: Tensor, answers: Tensor, *, gallery_size: int = 100, similarity: str = "cosine"
-) -> float:
-    """The score as Kaggle computes it: rows in id order, galleries of consecutive rows, row i's right answer is row i.
-
-    Args:
-        predictions: (n, d).
-        answers: (n, d), the image embedding of each row.
-    """
-    rows = _gallery_rows(answers, similarity)
-    reciprocal = [
-        1.0
-        / ranks_from_scores(
-            predictions[start : start + gallery_size].float() @ rows[start : start + gallery_size].T,
-            torch.arange(min(gallery_size, len(rows) - start), device=rows.device),
-        )
-        .cpu()
-        .double()
-        for start in range(0, len(rows), gallery_size)
-    ]
-    return float(torch.cat(reciprocal).mean())
-
-
 def retrieval_scores(
     predictions: Tensor,
     images: Tensor,

@@ -103,13 +103,6 @@ def test_fewer_images_than_a_gallery_form_one():
     assert (score.mrr, score.gallery_size, score.images) == (1.0, 8, 8)
 
 
-def test_competition_score_takes_galleries_in_id_order():
-    answers = torch.eye(6)
-    predictions = torch.eye(6)
-    predictions[4] = torch.tensor([1.0, 0, 0, 0.9, 0.5, 0.2])  # outranked by row 3 in its own gallery only
-    assert metrics.competition_score(predictions, answers, gallery_size=3) == pytest.approx((5 + 1 / 2) / 6)
-
-
 def test_full_gallery_figures_agree_with_scikit_learn():
     rng = torch.Generator().manual_seed(1)
     images = torch.randn(40, 8, generator=rng)

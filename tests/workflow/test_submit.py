@@ -21,7 +21,7 @@ from kaggle_kit.errors import (
     UsageError,
 )
 from kaggle_kit.files import sha256_of
-from kaggle_kit.metrics import competition_score
+from kaggle_kit.metrics import retrieval_ranks
 from kaggle_kit.submission import write_submission
 from kaggle_kit.workflow.history import history, public_board
 from kaggle_kit.workflow.predict import predict, predict_test
@@ -37,7 +37,11 @@ def store(project):
 def test_a_submission_is_scored_and_everything_about_it_is_filed(project, run, service, notes, world, store):
     record = submit(project, None, message="first try", service=service, progress=notes)
     vectors = torch.from_numpy(predict_test(project, run.id).vectors)
-    expected = competition_score(vectors, torch.from_numpy(world.answers), gallery_size=10)
+    galleries = zip(
+        vectors.split(10), torch.from_numpy(world.answers).split(10), strict=True
+    )  # in the order of the ids
+    ranks = torch.cat([retrieval_ranks(rows, answers, torch.arange(10)) for rows, answers in galleries])
+    expected = float((1 / ranks.double()).mean())
     assert record["public_score"] == pytest.approx(expected, abs=1e-5)
     assert record.state == "scored"
     assert (record["cv"], record["cv_error"]) == (run.cv, run.cv_error)
