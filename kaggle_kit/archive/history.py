@@ -239,19 +239,31 @@ def made_by(pattern: str) -> Callable[[Mapping[str, Any]], bool]:
 
 
 def _row(record: Record, runs: Mapping[str, Record]) -> dict[str, Any]:
-    public, cv, run = record["public_score"], record["cv"], runs.get(record.get("run") or "", {})
-    facts = {column: record.get(column) for column in COLUMNS}
-    seconds, place = facts["train_seconds"], facts["rank"]
-    return facts | {
-        "translator": _name(facts["translator"]),
-        "folds": _count(facts["folds"]),
-        "seeds": _seeds(facts["seeds"]),
-        "ensemble": len(record.get("members") or ()) or None,
+    get = record.get
+    public, cv, seconds, place = get("public_score"), get("cv"), get("train_seconds"), get("rank")
+    if seconds is None:
+        seconds = runs.get(get("run") or "", {}).get("train_seconds")
+    return {
+        "id": record.id,
+        "created": record.created,
+        "message": get("message"),
+        "translator": _name(get("translator")),
+        "folds": _count(get("folds")),
+        "seeds": _seeds(get("seeds")),
+        "ensemble": len(get("members") or ()) or None,
+        "cv": cv,
+        "cv_error": get("cv_error"),
+        "public_score": public,
+        "private_score": get("private_score"),
         "difference": public - cv if public is not None and cv is not None else None,
         "rank": place.get("rank") if place else None,
-        "train_seconds": run.get("train_seconds") if seconds is None else seconds,
+        "rank_change": None,
+        "train_seconds": seconds,
         "status": _status(record),
-        "leaks": bool(facts["leaks"]),
+        "ref": get("ref"),
+        "run": get("run"),
+        "leaks": bool(get("leaks")),
+        "best": False,
     }
 
 
@@ -282,7 +294,8 @@ def _run_row(run: Record, sent: Record | None) -> dict[str, Any]:
 def _day_row(day: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     best = max(rows, key=lambda row: (_low(row["public_score"]), _low(row["cv"])))
     place = next((row["rank"] for row in rows if row.get("rank") is not None), None)
-    costs = [row["train_seconds"] for row in rows if row["train_seconds"] is not None]
+    # of runs only: an ensemble's cost is that of runs which are counted already
+    costs = [row["train_seconds"] for row in rows if row.get("kind") == "run" and row["train_seconds"] is not None]
     return {
         **{column: best.get(column) for column in DAY_COLUMNS},
         "day": day,

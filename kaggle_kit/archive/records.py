@@ -41,10 +41,10 @@ class RecordChanged(InterruptedWork):
 
 
 class Record(Mapping[str, Any]):
-    """One record as it was read: a mapping of its fields, and the folder that it describes."""
+    """One record as it was read: a mapping of its fields, and the folder that it describes, which lies in ``archive``."""
 
-    def __init__(self, fields: Mapping[str, Any], folder: Path) -> None:
-        self._fields, self.folder = dict(fields), folder
+    def __init__(self, fields: dict[str, Any], archive: Path) -> None:
+        self._fields, self._archive = fields, archive
 
     def __getitem__(self, name: str) -> Any:
         return self._fields[name]
@@ -57,6 +57,15 @@ class Record(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r}, {self.state!r})"
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A field; ``default`` where there is none."""
+        return self._fields.get(name, default)
+
+    @property
+    def folder(self) -> Path:
+        """Where the record's files lie."""
+        return self._archive / self.id
 
     @property
     def id(self) -> str:
@@ -225,7 +234,7 @@ class RecordStore:
         record = {**record, "revision": record.get("revision", 0) + 1, "written_by": VERSION}
         whole = completed(record, self.fields)
         write_json(self._path(record_id), whole, mode=OWNER_ONLY)
-        return Record(whole, self.folder_of(record_id))
+        return Record(whole, self.folder)
 
     @contextmanager
     def locked(self, record_id: str) -> Iterator[None]:
@@ -273,7 +282,7 @@ class RecordStore:
         whole = completed(self.migrations.upgrade(fields), self.fields)
         if whole.get("id") != record_id:
             raise DataError(f"the record is of {whole.get('id')!r} but lies in the folder {record_id!r}")
-        return Record(whole, self.folder / record_id)
+        return Record(whole, self.folder)
 
     def load(self, name: str | None = None, *, where: Callable[[Record], bool] | None = None) -> Record:
         """One record, read from its file.
@@ -326,7 +335,7 @@ class RecordStore:
             if "broken" in row:
                 broken.append(Broken(row["id"], self._path(row["id"]), row["broken"], row["hint"]))
             else:
-                records.append(Record(row, self.folder / row["id"]))
+                records.append(Record(row, self.folder))
         records.sort(key=lambda record: (record.created, record.id), reverse=True)
         return Listing(records, sorted(broken, key=lambda one: one.id))
 

@@ -1,4 +1,4 @@
-"""Progress of long work: live bars on a terminal, one updating line in a notebook, plain lines elsewhere."""
+"""Progress of long work: live bars on a terminal, one updating line in a notebook, few plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
-from rich.progress import Task as BarTask
 from rich.text import Text
 
 from kaggle_kit.progress import Task
 from kaggle_kit.render.text import clean, clock, duration, figure, size
 
-LINE_INTERVAL_S = 10.0
-"""Seconds between two lines about the same work when nothing can be updated in place."""
+if TYPE_CHECKING:
+    from kaggle_kit.render.bars import Bars
+
+LINE_INTERVAL_S = 30.0
+"""Seconds between two lines about the same work when nothing can be updated in place: a log is not a display."""
 
 _RATE_MEMORY_S = 30.0
 
@@ -26,9 +28,11 @@ def progress_on(console: Console, *, interval_s: float = LINE_INTERVAL_S) -> Bar
     """The kind of progress that suits where ``console`` writes."""
     if in_notebook():
         return OneLine(console)
-    return (
-        Bars(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console, interval_s=interval_s)
-    )
+    if not console.is_terminal or console.is_dumb_terminal:
+        return Lines(console, interval_s=interval_s)
+    from kaggle_kit.render.bars import Bars  # most commands end before there is anything to draw
+
+    return Bars(console)
 
 
 def in_notebook() -> bool:
@@ -143,7 +147,7 @@ class _Open:
 
 
 class Lines:
-    """One line for each finished piece of work, each epoch, and every ``interval_s`` seconds in between."""
+    """One line for each finished piece of work that has something to tell, and every ``interval_s`` seconds in between."""
 
     def __init__(
         self, console: Console, *, interval_s: float = LINE_INTERVAL_S, now: Callable[[], float] = time.monotonic
@@ -187,12 +191,8 @@ class _LineTask:
 
     def update(self, done: float, **figures: object) -> None:
         """Say where the work is, if it is time to."""
-        epoch = self.measure.unit.startswith("epoch") and int(done) > int(self.measure.done)
         self.measure.update(done, figures)
-        if epoch:
-            self.screen.say(self.measure.line())
-        else:
-            self.screen.tick()
+        self.screen.tick()
 
     def finish(self, summary: str = "") -> None:
         """Say how it ended; work without a summary is mentioned when it took long enough to have been noticed."""
@@ -257,82 +257,3 @@ class _OneLineTask:
         """Leave the summary, or nothing."""
         self.screen.open.end(self)
         self.screen.write_over(clean(summary), stay=bool(summary))
-
-
-class Bars:
-    """Live bars on a terminal; they vanish when the work ends, summaries and notes stay above them."""
-
-    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
-        self.console = console
-        self.now = now
-        self._live: Progress | None = None
-        self._open: set[TaskID] = set()
-
-    def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
-        """Begin to watch ``what``."""
-        if self._live is None:
-            self._live = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=max(8, min(20, self.console.width // 6 - 6))),
-                _MeasureColumn(),
-                console=self.console,
-                transient=True,
-                refresh_per_second=8,
-            )
-            self._live.start()
-        measure = Measure(what, total, unit, self.now, done=done)
-        task = self._live.add_task(measure.what, total=total, measure=measure)
-        self._open.add(task)
-        return _BarHandle(self, task, measure)
-
-    def note(self, text: str) -> None:
-        """One line for people, above the bars."""
-        self.console.print(Text(clean(text)), soft_wrap=True)
-
-    def move(self, task: TaskID, measure: Measure) -> None:
-        """Redraw a bar."""
-        if self._live is not None and task in self._open:
-            self._live.update(task, completed=measure.done)
-
-    def end(self, task: TaskID) -> None:
-        """Take a bar away, and the display with the last one."""
-        if self._live is None or task not in self._open:
-            return
-        self._open.discard(task)
-        self._live.remove_task(task)
-        if not self._open:
-            self.close()
-
-    def close(self) -> None:
-        """Stop the live display, whatever is still open."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-            self._open.clear()
-
-
-class _BarHandle:
-    def __init__(self, bars: Bars, task: TaskID, measure: Measure) -> None:
-        self.bars = bars
-        self.task = task
-        self.measure = measure
-
-    def update(self, done: float, **figures: object) -> None:
-        """Move the bar."""
-        self.measure.update(done, figures)
-        self.bars.move(self.task, self.measure)
-
-    def finish(self, summary: str = "") -> None:
-        """Take the bar away and leave the summary."""
-        self.bars.end(self.task)
-        if summary:
-            self.bars.note(summary)
-
-
-class _MeasureColumn(ProgressColumn):
-    """Amount, figures, rate and time left beside a bar."""
-
-    def render(self, task: BarTask) -> Text:
-        """The text beside the bar of ``task``."""
-        measure: Measure = task.fields["measure"]
-        return Text("  ".join(measure.parts(digits=3)), no_wrap=True, overflow="ellipsis")

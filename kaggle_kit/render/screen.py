@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -13,8 +13,12 @@ from rich.text import Text
 from kaggle_kit.errors import KaggleKitError
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.render.plain import document
-from kaggle_kit.render.progress import Bars, Lines, OneLine, in_notebook, progress_on
+from kaggle_kit.render.progress import Lines, OneLine, in_notebook, progress_on
+from kaggle_kit.render.tables import Grid
 from kaggle_kit.render.text import clean
+
+if TYPE_CHECKING:
+    from kaggle_kit.render.bars import Bars
 
 _WIDE = 200
 """Width of a table that no terminal limits: it goes into a file or a pipe."""
@@ -66,7 +70,9 @@ class Screen:
             self._answer(data)
             return
         for part in view(data):
-            self.out.print(part)
+            self.out.print(
+                part, crop=not isinstance(part, Grid)
+            )  # it fits by itself, and cropping thousands of lines is slow
 
     def write(self, content: bytes | str) -> None:
         """Content as it is to stdout: JSON, CSV, anything for another program."""

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
+from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
 
 from kaggle_kit.render.text import clean
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 Row = Mapping[str, Any]
 
+FIRST_COMBINING = "\u0300"
 _GAP = 2  # blanks between two columns, one of them drawn by the box
 
 
@@ -70,27 +76,53 @@ class Grid:
         if not self.rows:
             yield Text(self.empty)
             return
-        cells = {column.key: [column.show(row.get(column.key)) for row in self.rows] for column in self.columns}
+        cells = {column.key: _Cells(column, self.rows) for column in self.columns}
         columns, hidden = self._that_fit(cells, options.max_width)
-        yield self._table(columns, cells, options.max_width)
+        widths = _widths(columns, cells, options.max_width)
+        if self.wrap:
+            yield self._table(columns, cells, widths)
+        else:
+            yield from self._lines(columns, cells, widths)
         if hidden:
-            names = ", ".join(column.title.lower() for column in hidden)
-            yield Text(f"no room for {names}: widen the terminal, or use --json", style="dim")
+            names = ", ".join(column.title.strip().lower() for column in hidden)
+            yield Text(f"no room for {names}", style="dim")
 
-    def _that_fit(self, cells: Mapping[str, list[str]], width: int) -> tuple[list[Column], list[Column]]:
-        """The columns that fit at their least widths, and those that gave way; columns without any value go first."""
-        shown, hidden = list(self.columns), []
-        while sum(_least(column, cells) + _GAP for column in shown) - _GAP > width:
+    def _that_fit(self, cells: Mapping[str, _Cells], width: int) -> tuple[list[Column], list[Column]]:
+        """The columns that fit at their least widths, and those that gave way; columns without any value never take room."""
+        shown = [column for column in self.columns if not column.order or cells[column.key].any]
+        hidden: list[Column] = []
+        while sum(cells[column.key].least + _GAP for column in shown) - _GAP > width:
             movable = [column for column in shown if column.order]
             if not movable:
                 break
-            worst = max(movable, key=lambda column: (not any(cells[column.key]), column.order))
+            worst = max(movable, key=lambda column: column.order)
             shown.remove(worst)
-            hidden += [worst] if any(cells[worst.key]) else []
+            hidden.append(worst)
         return shown, hidden
 
-    def _table(self, columns: list[Column], cells: Mapping[str, list[str]], width: int) -> Table:
-        widths = _widths(columns, cells, width)
+    def _lines(
+        self, columns: Sequence[Column], cells: Mapping[str, _Cells], widths: Mapping[str, int]
+    ) -> Iterator[Segment]:
+        """The table line by line; thousands of rows are drawn at once, which a rich Table takes seconds for."""
+        gap = " " * _GAP
+        if self.heading:
+            titles = [_fitted(column.title, widths[column.key], right=column.right) for column in columns]
+            yield Segment(gap.join(titles).rstrip(), Style(bold=True))
+            yield Segment("\n")
+            yield Segment("─" * (sum(widths[column.key] + _GAP for column in columns) - _GAP) + "\n")
+        padded = [cells[column.key].padded(widths[column.key]) for column in columns]
+        styles = map(self.style, self.rows)
+        lines = [gap.join(parts).rstrip() for parts in zip(*padded, strict=True)]
+        for style, block in groupby(zip(styles, lines, strict=True), key=itemgetter(0)):
+            text = "\n".join(line for _, line in block)
+            yield Segment(text, Style.parse(style) if style else None)
+            yield Segment("\n")
+
+    def _table(self, columns: Sequence[Column], cells: Mapping[str, _Cells], widths: Mapping[str, int]) -> Table:
+        """The table with text broken over lines."""
+        from rich import box
+        from rich.table import Table
+
         table = Table(
             box=box.SIMPLE_HEAD if self.heading else box.SIMPLE,
             padding=(0, _GAP - 1, 0, 0),
@@ -104,19 +136,12 @@ class Grid:
                 Text(column.title),
                 justify="right" if column.right else "left",
                 width=widths[column.key],
-                no_wrap=not (self.wrap and column.least),
+                no_wrap=not column.least,
                 overflow="fold",
             )
         for index, row in enumerate(self.rows):
-            values = [self._cell(column, cells[column.key][index], widths[column.key]) for column in columns]
-            table.add_row(*values, style=self.style(row))
+            table.add_row(*(Text(cells[column.key].texts[index]) for column in columns), style=self.style(row))
         return table
-
-    def _cell(self, column: Column, text: str, width: int) -> Text:
-        """The text of a cell; one that may shrink ends in an ellipsis when it does."""
-        if self.wrap or not column.least or cell_len(text) <= width:
-            return Text(text)
-        return Text(set_cell_size(text, width - 1).rstrip() + "…")
 
     def to_csv(self) -> str:
         """The rows with all columns, unformatted, for a spreadsheet."""
@@ -129,23 +154,45 @@ class Grid:
         return target.getvalue()
 
 
-def _natural(column: Column, cells: Mapping[str, list[str]]) -> int:
-    return max(cell_len(column.title), *(cell_len(text) for text in cells[column.key]))
+class _Cells:
+    """The texts of one column and how wide they are."""
+
+    def __init__(self, column: Column, rows: Sequence[Row]) -> None:
+        show, key = column.show, column.key
+        self.column = column
+        self.texts = [show(row.get(key)) for row in rows]
+        self.any = any(self.texts)
+        # below the combining characters each takes one place, which saves measuring every text
+        self.narrow = max("".join(self.texts), default="") < FIRST_COMBINING
+        width = len if self.narrow else cell_len
+        self.natural = max(cell_len(column.title), max(map(width, self.texts), default=0))
+        self.least = min(self.natural, max(column.least, cell_len(column.title))) if column.least else self.natural
+
+    def padded(self, width: int) -> list[str]:
+        """The texts in ``width`` places each; one that may shrink ends in an ellipsis when it does."""
+        right = self.column.right
+        if not self.narrow or self.natural > width:
+            return [_fitted(text, width, right=right) for text in self.texts]
+        return [text.rjust(width) if right else text.ljust(width) for text in self.texts]
 
 
-def _least(column: Column, cells: Mapping[str, list[str]]) -> int:
-    """The narrowest that a column may become."""
-    natural = _natural(column, cells)
-    return min(natural, max(column.least, cell_len(column.title))) if column.least else natural
+def _fitted(text: str, width: int, *, right: bool) -> str:
+    """``text`` in exactly ``width`` places, cut with an ellipsis when it is longer."""
+    taken = cell_len(text)
+    if taken > width:
+        text = set_cell_size(text, width - 1).rstrip() + "…"
+        taken = cell_len(text)
+    blanks = " " * (width - taken)
+    return blanks + text if right else text + blanks
 
 
-def _widths(columns: Sequence[Column], cells: Mapping[str, list[str]], width: int) -> dict[str, int]:
+def _widths(columns: Sequence[Column], cells: Mapping[str, _Cells], width: int) -> dict[str, int]:
     """The width of each column: its natural one, text columns sharing what there is when that is too much."""
-    widths = {column.key: _natural(column, cells) for column in columns}
+    widths = {column.key: cells[column.key].natural for column in columns}
     over = sum(widths.values()) + _GAP * (len(columns) - 1) - width
     while over > 0:
         # the widest of those that can still shrink gives first, so that short columns stay whole
-        elastic = [column for column in columns if column.least and widths[column.key] > _least(column, cells)]
+        elastic = [column for column in columns if column.least and widths[column.key] > cells[column.key].least]
         if not elastic:
             break
         widest = max(elastic, key=lambda column: widths[column.key])

@@ -18,7 +18,8 @@ def clean(text: object) -> str:
 
     White space becomes a space; other control and format characters are written as escapes (``\\x1b``).
     """
-    return "".join(_visible(character) for character in str(text))
+    text = str(text)
+    return text if text.isprintable() else "".join(_visible(character) for character in text)
 
 
 def _visible(character: str) -> str:

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from kaggle_kit.render.tables import Column, Grid
-from kaggle_kit.render.text import clean, counted, day, duration, moment, number, signed, size
+from kaggle_kit.render.text import clean, counted, duration, moment, number, signed, size
 
 View = Iterator[RenderableType]
 
@@ -471,63 +471,6 @@ def submissions(rows: Sequence[Mapping[str, Any]]) -> View:
     )
 
 
-def history(table: Any) -> View:
-    """The history of submissions, the best public score bold and starred."""
-    best = table.best
-    rows = [
-        {
-            **row,
-            "cv_text": score(row.get("cv"), row.get("cv_error"), leaks=row.get("leaks")),
-            "public": _starred(row, best),
-            "best": row is best,
-        }
-        for row in table.rows
-    ]
-    yield Grid(
-        (
-            Column("created", "When", day),
-            Column("message", "Message", least=10),
-            Column("translator", "Translator", least=8, order=2),
-            Column("folds", "Folds", right=True, order=4),
-            Column("cv_text", "CV", right=True),
-            Column("public", "Public ", str, right=True),
-            Column("private_score", "Private", lambda value: number(value, 5), right=True, order=1),
-            Column("difference", "Diff", signed, right=True, order=3),
-            Column("status", "Status", least=6),
-        ),
-        rows,
-        style=lambda row: "bold" if row["best"] else "",
-        empty="no submissions yet; kk submit makes one",
-    )
-    if best is not None and len(rows) > 1:
-        yield Text("* best public score", style="dim")
-    yield from leaks_note(table.rows)
-
-
-def _starred(row: Mapping[str, Any], best: Mapping[str, Any] | None) -> str:
-    """The public score, its last place kept free for the star of the best."""
-    shown = number(row.get("public_score"), 5)
-    return f"{shown}{'*' if row is best else ' '}" if shown else ""
-
-
-def public_board(table: Any) -> View:
-    """The competition's leaderboard, the own team bold and marked."""
-    yield Grid(
-        (
-            Column("rank", "Rank", str, right=True),
-            Column("mark", " "),
-            Column("team", "Team", least=10),
-            Column("score", "Score", lambda value: number(value, 5), right=True),
-            Column("date", "Last", day, order=1),
-        ),
-        [{**row, "mark": ">" if row["own"] else ""} for row in table.rows],
-        style=lambda row: "bold" if row["own"] else "",
-        empty="the leaderboard is empty",
-    )
-    if any(row["own"] for row in table.rows):
-        yield Text("> your team", style="dim")
-
-
 def synced(result: Any) -> View:
     """What a look at the service changed in the archive."""
     told = {
@@ -556,9 +499,3 @@ def fetched(result: Any) -> View:
         empty="no files",
     )
     yield from (line(note) for note in result.notes)
-
-
-def rehearsal(result: Any) -> View:
-    """What a demo or rehearsal came to: the history of the folder that it was played in."""
-    yield from history(result.table)
-    yield line(f"played in {result.folder}; kk leaderboard, runs, train, predict and validate work there")

@@ -16,7 +16,20 @@ from kaggle_kit.workflow.remote_state import belongs
 if TYPE_CHECKING:
     from kaggle_kit.analysis.calibration import Calibration, Expectation
 
-COLUMNS = ("id", "created", "translator", "cv", "cv_error", "expected", "error", "low", "high", "chance", "verdict")
+COLUMNS = (
+    "id",
+    "created",
+    "translator",
+    "cv",
+    "cv_error",
+    "expected",
+    "error",
+    "low",
+    "high",
+    "chance",
+    "worth",
+    "verdict",
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,11 @@ class CalibrationReport:
                 f"from {len(found.points)} submissions"
             )
         if found.rank_correlation is not None:
-            error = f" ± {found.rank_correlation_error:.2f}" if found.rank_correlation_error is not None else ""
+            error = (
+                f" ± {found.rank_correlation_error:.2f}"
+                if found.rank_correlation_error is not None
+                else ", of too few to tell its error"
+            )
             lines.append(f"rank correlation of CV and public score (Spearman): {found.rank_correlation:.2f}{error}")
         for one in found.outliers:
             lines.append(
@@ -155,5 +172,6 @@ def _candidate(run: Record, cv: Mapping[str, Any], expected: Expectation) -> dic
         "low": expected.low,
         "high": expected.high,
         "chance": expected.chance,
+        "worth": expected.worth,
         "verdict": expected.verdict,
     }

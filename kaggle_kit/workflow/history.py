@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kaggle_kit.archive import (
     SORTS,
@@ -26,9 +26,10 @@ from kaggle_kit.archive import (
 from kaggle_kit.archive.ids import timestamp, utc_now
 from kaggle_kit.config import Project
 from kaggle_kit.errors import UsageError
-from kaggle_kit.kaggle_service import KaggleService, LeaderboardRow
 from kaggle_kit.progress import SILENCE, Progress
-from kaggle_kit.workflow.connect import connect
+
+if TYPE_CHECKING:  # the client takes longer to import than thousands of records to read
+    from kaggle_kit.kaggle_service import KaggleService, LeaderboardRow
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -103,6 +104,8 @@ def public_board(
     Raises:
         CredentialsError, MissingError, ServiceError: the service said no, or cannot be reached.
     """
+    from kaggle_kit.workflow.connect import connect
+
     slug = project.settings.competition.slug
     service = connect(project, service, progress=progress)
     rows, own = service.leaderboard(slug), own_teams(service, slug)

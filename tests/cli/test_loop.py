@@ -66,9 +66,8 @@ def test_training_shows_the_run_on_stdout_and_its_course_on_stderr(project, kk):
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith("Run 20")
     assert "MRR in galleries of 20, out of fold, 40 images" in outcome.out
-    assert "fold 1/2: 1 of 2 epochs" in outcome.err
-    assert "samples/s" in outcome.err
-    assert " left" in outcome.err
+    assert "fold 1/2: MRR" in outcome.err
+    assert "epochs" not in outcome.err  # a file is no display
 
 
 def test_quiet_training_says_the_result_only(project, kk):
@@ -235,7 +234,7 @@ def test_stopped_training_can_be_resumed(project, kk, number, code):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     for line in process.stderr:
-        if "1 of 4000 epochs" in line.replace(",", ""):
+        if "training on" in line:
             process.send_signal(number)
             break
     out, err = process.communicate(timeout=60)

@@ -7,7 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from kaggle_kit.render.progress import Bars, Lines, Measure, OneLine, progress_on
+from kaggle_kit.render.bars import Bars
+from kaggle_kit.render.progress import Lines, Measure, OneLine, progress_on
 
 
 class Clock:
@@ -51,17 +52,16 @@ def test_rate_follows_the_last_half_minute(clock):
     assert measure.left_s is None
 
 
-def test_lines_tell_each_epoch(clock):
-    lines = Lines(console(), now=clock)
-    task = lines.start("fold 1", 3, "epochs")
-    for epoch in (1, 2, 3):
+def test_lines_are_few_however_many_epochs(clock):
+    lines = Lines(console(), interval_s=10, now=clock)
+    task = lines.start("fold 1", 50, "epochs")
+    for epoch in range(1, 51):
         clock.time += 0.5
         task.update(epoch, loss=2.0 / epoch, mrr=0.5, samples_per_s=12345.6)
     task.finish("fold 1: MRR 0.5000")
     assert written(lines) == [
-        "fold 1: 1 of 3 epochs, 0:01 left, loss 2, mrr 0.5, 12,346 samples/s",
-        "fold 1: 2 of 3 epochs, 0:00 left, loss 1, mrr 0.5, 12,346 samples/s",
-        "fold 1: 3 of 3 epochs, 0:00 left, loss 0.6667, mrr 0.5, 12,346 samples/s",
+        "fold 1: 20 of 50 epochs, 0:15 left, loss 0.1, mrr 0.5, 12,346 samples/s",
+        "fold 1: 40 of 50 epochs, 0:05 left, loss 0.05, mrr 0.5, 12,346 samples/s",
         "fold 1: MRR 0.5000",
     ]
 
