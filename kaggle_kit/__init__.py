@@ -21,6 +21,7 @@ from kaggle_kit.version import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
     from kaggle_kit.archive import PruneRule as PruneRule
+    from kaggle_kit.archive import RunPruneRule as RunPruneRule
     from kaggle_kit.config import Project as Project
     from kaggle_kit.config import Settings as Settings
     from kaggle_kit.embeddings import load_pairs as load_pairs
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.history import public_board as public_board
     from kaggle_kit.workflow.history import run_history as run_history
     from kaggle_kit.workflow.keep import plan_prune as plan_prune
+    from kaggle_kit.workflow.keep import plan_prune_runs as plan_prune_runs
     from kaggle_kit.workflow.keep import prune as prune
     from kaggle_kit.workflow.keep import rebuild_submission as rebuild_submission
     from kaggle_kit.workflow.keep import reindex as reindex
@@ -73,6 +75,7 @@ _PLACES = {
     "Project": "config:Project",
     "PruneRule": "archive:PruneRule",
     "Run": "workflow.train:Run",
+    "RunPruneRule": "archive:RunPruneRule",
     "Settings": "config:Settings",
     "Sweep": "workflow.study:Sweep",
     "bench": "workflow.bench:bench",
@@ -97,6 +100,7 @@ _PLACES = {
     "load_test": "embeddings:load_test",
     "make_ensemble": "workflow.ensemble:ensemble",
     "plan_prune": "workflow.keep:plan_prune",
+    "plan_prune_runs": "workflow.keep:plan_prune_runs",
     "predict": "workflow.predict:predict",
     "prune": "workflow.keep:prune",
     "public_board": "workflow.history:public_board",

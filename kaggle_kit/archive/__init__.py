@@ -10,6 +10,7 @@ from kaggle_kit.archive.ids import new_id
 from kaggle_kit.archive.migrations import Migrations
 from kaggle_kit.archive.provenance import provenance
 from kaggle_kit.archive.prune import PruneItem, PrunePlan, PruneRule, plan_prune, prune
+from kaggle_kit.archive.prune_runs import RunPruneRule, plan_prune_runs
 from kaggle_kit.archive.records import Broken, Listing, Record, RecordChanged, RecordStore
 from kaggle_kit.archive.runs import RunStore, basis_of
 from kaggle_kit.archive.standing import Standing, add_standing, read_standings
@@ -30,6 +31,7 @@ __all__ = [
     "Record",
     "RecordChanged",
     "RecordStore",
+    "RunPruneRule",
     "RunStore",
     "Standing",
     "SubmissionStore",
@@ -41,6 +43,7 @@ __all__ = [
     "made_by",
     "new_id",
     "plan_prune",
+    "plan_prune_runs",
     "provenance",
     "prune",
     "read_standings",

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kaggle_kit.archive.ids import timestamp
-from kaggle_kit.archive.records import Record, RecordStore
+from kaggle_kit.archive.records import Record, RecordStore, hold_lock
 from kaggle_kit.archive.runs import RunStore
 from kaggle_kit.archive.submissions import SubmissionStore
-from kaggle_kit.errors import KaggleKitError, UsageError, storage_errors
+from kaggle_kit.errors import InterruptedWork, KaggleKitError, UsageError, storage_errors
 
 FILES, VECTORS, CHECKPOINTS, LEFTOVERS = "files", "vectors", "checkpoints", "leftovers"
 WHAT = (FILES, VECTORS, CHECKPOINTS, LEFTOVERS)
+PREDICTIONS, STATES = "predictions", "states"
+"""What else a run holds; removed by ``plan_prune_runs`` only."""
+_OF_RUNS, _UNRECORDED = (CHECKPOINTS, PREDICTIONS, STATES), (LEFTOVERS, STATES)
 _LEFTOVER_HOURS = 24.0
 """A temporary file, or a folder without a record, this old belongs to no process that still writes it."""
 
@@ -73,11 +76,11 @@ def plan_prune(submissions: SubmissionStore, runs: RunStore, rule: PruneRule) ->
     that are not finished and the checkpoints of runs that a kept submission, or a kept ensemble, is made of.
     """
     plan = PrunePlan()
-    kept_ids = _kept(submissions.list(), rule, lambda record: record["public_score"])
-    for record in _old(submissions, kept_ids, rule):
+    kept = kept_ids(submissions.list(), rule, lambda record: record["public_score"])
+    for record in old_records(submissions, kept, rule):
         plan.items.extend(_submission_items(submissions, record, rule, plan.notes))
     if CHECKPOINTS in rule.what:
-        plan.items.extend(_checkpoint_items(submissions, runs, kept_ids, rule))
+        plan.items.extend(_checkpoint_items(submissions, runs, kept, rule))
     if LEFTOVERS in rule.what:
         plan.items.extend(item for store in (submissions, runs) for item in _leftovers(store))
     return plan
@@ -86,32 +89,67 @@ def plan_prune(submissions: SubmissionStore, runs: RunStore, rule: PruneRule) ->
 def prune(plan: PrunePlan, submissions: SubmissionStore, runs: RunStore) -> int:
     """Remove what ``plan`` lists and note it in the records; returns the bytes won back.
 
-    The note is written first: a record never claims to have what is gone.
+    The note is written first: a record never claims to have what is gone. A run that is being trained by now is left alone.
     """
     won = 0
     for item in plan.items:
-        store: RecordStore = runs if item.what == CHECKPOINTS else submissions
-        if item.what != LEFTOVERS:
-            note = {"what": item.what, "file": item.path.name, "at": timestamp(store.clock())}
-            record = store.read(item.record_id)
-            store.update(record, pruned=[*(record.get("pruned") or []), note])
-        with suppress(FileNotFoundError), storage_errors(item.path, "removing"):
-            item.path.unlink()
-            won += item.size
-        if item.what == LEFTOVERS:
-            with suppress(OSError):  # a folder that is not empty stays
-                item.path.parent.rmdir()
+        store: RecordStore = runs if item.what in _OF_RUNS else submissions
+        with ExitStack() as held:
+            if item.what in _OF_RUNS and not _hold_training(held, runs.folder_of(item.record_id)):
+                continue
+            if item.what not in _UNRECORDED:
+                record = store.read(item.record_id)
+                name = item.path.relative_to(record.folder).as_posix()
+                note = {"what": item.what, "file": name, "at": timestamp(store.clock())}
+                store.update(record, pruned=[*(record.get("pruned") or []), note])
+            with suppress(FileNotFoundError), storage_errors(item.path, "removing"):
+                item.path.unlink()
+                won += item.size
+            if item.what == LEFTOVERS:
+                with suppress(OSError):  # a folder that is not empty stays
+                    item.path.parent.rmdir()
     return won
 
 
-def _kept(records: list[Record], rule: PruneRule, score: Callable[[Record], Any]) -> set[str]:
+def training_ended(run: Record) -> bool:
+    """Whether no process trains the run now; the system gives the lock back of one that was killed."""
+    with ExitStack() as held:
+        return not (run.folder / "training.lock").exists() or _hold_training(held, run.folder)
+
+
+def _hold_training(held: ExitStack, folder: Path) -> bool:
+    try:
+        held.enter_context(hold_lock(folder / "training.lock", 0.0, folder.name))
+    except InterruptedWork:
+        return False
+    return True
+
+
+class Keeps(Protocol):
+    """What a rule says of how many records are left alone, and how old the others must be."""
+
+    @property
+    def keep_newest(self) -> int:
+        """Newest records left alone."""
+
+    @property
+    def keep_best(self) -> int:
+        """Best records left alone."""
+
+    @property
+    def older_than_days(self) -> float:
+        """Only records at least that old."""
+
+
+def kept_ids(records: list[Record], rule: Keeps, score: Callable[[Record], Any]) -> set[str]:
     """Ids of the newest and the best of ``records``, which come newest first."""
     scored = [record for record in records if score(record) is not None]
     best = sorted(scored, key=score, reverse=True)[: rule.keep_best]
     return {record.id for record in [*records[: rule.keep_newest], *best]}
 
 
-def _old(store: RecordStore, kept_ids: set[str], rule: PruneRule) -> Iterator[Record]:
+def old_records(store: RecordStore, kept_ids: set[str], rule: Keeps) -> Iterator[Record]:
+    """The records that are not kept, and old enough."""
     limit = store.clock() - timedelta(days=rule.older_than_days)
     for record in store.list():
         if record.id not in kept_ids and datetime.fromisoformat(record.created) <= limit:
@@ -143,15 +181,15 @@ def _submission_items(
 def _checkpoint_items(
     submissions: SubmissionStore, runs: RunStore, kept_submissions: set[str], rule: PruneRule
 ) -> Iterator[PruneItem]:
-    kept_ids = _kept(runs.list(), rule, _cv_of)
+    kept_runs = kept_ids(runs.list(), rule, cv_of)
     needed = {
         member.get("run")
         for record in submissions.list()
         if record.id in kept_submissions
         for member in record["members"]
     }
-    needed |= {member.get("run") for run in runs.list() if run.id in kept_ids | needed for member in run["members"]}
-    for run in _old(runs, kept_ids | needed, rule):
+    needed |= {member.get("run") for run in runs.list() if run.id in kept_runs | needed for member in run["members"]}
+    for run in old_records(runs, kept_runs | needed, rule):
         if run.state in ("done", "failed"):
             with suppress(KaggleKitError):  # a broken list of checkpoints: nothing of that run is touched
                 yield from _items(
@@ -159,7 +197,8 @@ def _checkpoint_items(
                 )
 
 
-def _cv_of(run: Record) -> float | None:
+def cv_of(run: Record) -> float | None:
+    """The out-of-fold MRR of a run; None when it has none."""
     return run["cv"].get("mrr") if isinstance(run["cv"], dict) else run["cv"]
 
 

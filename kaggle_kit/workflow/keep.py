@@ -15,11 +15,13 @@ from kaggle_kit.archive import (
     PrunePlan,
     PruneRule,
     Record,
+    RunPruneRule,
     RunStore,
     SubmissionStore,
     chain,
 )
 from kaggle_kit.archive import plan_prune as plan
+from kaggle_kit.archive import plan_prune_runs as plan_runs
 from kaggle_kit.archive import prune as carry_out
 from kaggle_kit.config import Project, digest_of
 from kaggle_kit.embeddings import Folds, find_file
@@ -118,6 +120,20 @@ def reindex(project: Project, *, progress: Progress = SILENCE) -> dict[str, Any]
 def plan_prune(project: Project, rule: PruneRule | None = None) -> PrunePlan:
     """What ``rule`` (the default one when None) would remove from the archives; nothing is touched."""
     return plan(SubmissionStore(project.submissions_dir), RunStore(project.models_dir), rule or PruneRule())
+
+
+def plan_prune_runs(project: Project, rule: RunPruneRule | None = None) -> PrunePlan:
+    """What ``rule`` (the default one when None) would remove from the training runs; nothing is touched.
+
+    Weights and predictions of runs that a submission, an ensemble or ``data.noise_run`` refers to are never in it.
+    """
+    noise_run = project.settings.data.noise_run
+    return plan_runs(
+        SubmissionStore(project.submissions_dir),
+        RunStore(project.models_dir),
+        rule or RunPruneRule(),
+        needed=[noise_run] if noise_run else [],
+    )
 
 
 def prune(project: Project, decided: PrunePlan) -> int:

@@ -7,13 +7,14 @@ import click
 import kaggle_kit
 from kaggle_kit import render
 from kaggle_kit.cli.options import settings_options
+from kaggle_kit.cli.pruning import remove_planned
 from kaggle_kit.cli.root import Family
 from kaggle_kit.cli.session import Session, pass_session
 
 
 @click.group(cls=Family, examples=("kk runs list", "kk runs show 20261123-1415"))
 def command() -> None:
-    """Look at the training runs and ensembles in the archive."""
+    """Look at the training runs and ensembles in the archive, and look after it."""
 
 
 @command.command("list", examples=("kk runs list --top 10    the ten newest",))
@@ -35,3 +36,35 @@ def list_runs(session: Session, top: int | None) -> None:
 def show_run(session: Session, run: str | None) -> None:
     """Show one run: its score and where it came from."""
     session.show(kaggle_kit.load_run(session.project(), run), render.run)
+
+
+@command.command(
+    "prune",
+    examples=(
+        "kk runs prune --dry-run                               what would go, and how much",
+        "kk runs prune --keep-newest 5 --keep-best 3 --yes     weights of the others that nothing refers to",
+        "kk runs prune --states-only --older-than 2            what stopped and finished runs left behind",
+    ),
+)
+@click.option("--keep-newest", type=click.IntRange(min=0), default=10, show_default=True, metavar="N",
+              help="Leave the newest N finished runs alone.")  # fmt: skip
+@click.option("--keep-best", type=click.IntRange(min=0), default=5, show_default=True, metavar="N",
+              help="Leave the best N by CV alone.")  # fmt: skip
+@click.option("--older-than", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="DAYS",
+              help="Only runs that are at least that old.")  # fmt: skip
+@click.option("--states-only", is_flag=True, help="Only training states and temporary files; weights stay.")
+@click.option("--dry-run", is_flag=True, help="Show what would go, and remove nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@settings_options
+@pass_session
+def prune(
+    session: Session, keep_newest: int, keep_best: int, older_than: float, states_only: bool, dry_run: bool, yes: bool
+) -> None:
+    """Drop weights and predictions of old runs, keep every score.
+
+    Shows what would go and how much that is, then asks. Runs that a submission or an ensemble is made of keep everything, those that are
+    being trained too; states and temporary files go where no run will go on from them. Records and scores always stay.
+    """
+    project = session.project()
+    rule = kaggle_kit.RunPruneRule(keep_newest, keep_best, older_than, states_only)
+    remove_planned(session, project, kaggle_kit.plan_prune_runs(project, rule), dry_run=dry_run, yes=yes)

@@ -9,9 +9,9 @@ import click
 import kaggle_kit
 from kaggle_kit import render
 from kaggle_kit.cli.options import settings_options
+from kaggle_kit.cli.pruning import remove_planned
 from kaggle_kit.cli.root import Family
 from kaggle_kit.cli.session import Session, pass_session
-from kaggle_kit.errors import UsageError
 
 PRUNABLE = ("files", "vectors", "checkpoints", "leftovers")
 
@@ -114,20 +114,4 @@ def prune(
     """
     project = session.project()
     rule = kaggle_kit.PruneRule(what, keep_newest, keep_best, older_than)
-    plan = kaggle_kit.plan_prune(project, rule)
-    if not session.json:
-        session.show(plan, render.prune_plan)
-    removed = kaggle_kit.prune(project, plan) if plan.items and not dry_run and _wanted(session, yes=yes) else 0
-    if session.json:
-        session.show({"items": plan.items, "notes": plan.notes, "size": plan.size, "removed": removed}, render.pruned)
-    elif removed:
-        session.show(removed, render.pruned)
-
-
-def _wanted(session: Session, *, yes: bool) -> bool:
-    if yes:
-        return True
-    answer = session.ask("Remove them?")
-    if answer is None:
-        raise UsageError("nothing was removed: there is no terminal to ask on", "--yes removes without asking")
-    return answer
+    remove_planned(session, project, kaggle_kit.plan_prune(project, rule), dry_run=dry_run, yes=yes)
