@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.keep import reindex as reindex
     from kaggle_kit.workflow.keep import submission_chain as submission_chain
     from kaggle_kit.workflow.notebook import submit_notebook as submit_notebook
+    from kaggle_kit.workflow.plot import plot as plot
+    from kaggle_kit.workflow.plot import plots as plots
     from kaggle_kit.workflow.predict import predict as predict
     from kaggle_kit.workflow.project import load_project as load_project
     from kaggle_kit.workflow.records import list_runs as list_runs
@@ -101,6 +103,8 @@ _PLACES = {
     "make_ensemble": "workflow.ensemble:ensemble",
     "plan_prune": "workflow.keep:plan_prune",
     "plan_prune_runs": "workflow.keep:plan_prune_runs",
+    "plot": "workflow.plot:plot",
+    "plots": "workflow.plot:plots",
     "predict": "workflow.predict:predict",
     "prune": "workflow.keep:prune",
     "public_board": "workflow.history:public_board",

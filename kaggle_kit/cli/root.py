@@ -33,6 +33,7 @@ COMMANDS = (
     "compare",
     "verify",
     "sweep",
+    "plot",
     "runs",
     "submissions",
     "final",

@@ -24,6 +24,8 @@ _PLACES = {
     "cache": "inventory",
     "calibration": "cockpit",
     "verification": "verification",
+    "plots": "verification",
+    "plotted": "verification",
     "verified_caption": "verification",
     "data_report": "inventory",
     "sweep": "sweeps",

@@ -191,3 +191,14 @@ def _cases(title: str, cases: Sequence[Any]) -> View:
 def _place(rank: int) -> str:
     ending = "th" if 10 <= rank % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(rank % 10, "th")
     return clean(f"{rank:,}{ending}")
+
+
+def plots(entries: Sequence[Any]) -> View:
+    """The figures that can be drawn."""
+    columns = (Column("name", "Figure"), Column("of", "Of"), Column("meaning", "Shows", least=30))
+    yield Grid(columns, [vars(entry) for entry in entries], wrap=True)
+
+
+def plotted(made: Any) -> View:
+    """A figure that was drawn."""
+    yield line(f"drawn into {made.path}")

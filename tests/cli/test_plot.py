@@ -1,0 +1,69 @@
+"""``kk plot`` as a user runs it, on a tiny competition with one trained run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from played import template, tiny  # noqa: F401  # fixtures
+
+from kaggle_kit.workflow.plot import PLOTS
+
+pytest.importorskip("matplotlib")
+
+
+def test_plot_alone_lists_every_figure(kk):
+    outcome = kk("plot")
+    assert outcome.code == 0
+    assert all(name in outcome.out for name in PLOTS)
+    assert [entry["name"] for entry in kk("plot", "--json").json] == list(PLOTS)
+
+
+@pytest.mark.parametrize("name", sorted(set(PLOTS) - {"retrieved"}))
+def test_plot_draws_every_figure_and_prints_its_numbers(tiny, kk, name):  # noqa: F811
+    outcome = kk("plot", name, "-o", f"sub/{name}.svg", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["numbers"]
+    assert Path(outcome.json["path"]).read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_plot_one_caption_into_a_png_named_after_the_figure(tiny, kk):  # noqa: F811
+    outcome = kk("plot", "retrieved", "--caption", "17")
+    assert outcome.code == 0, outcome.err
+    assert "drawn into retrieved.png" in outcome.out
+    assert Path("retrieved.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_of_a_trained_network_has_the_curves_of_its_folds(tiny, kk):  # noqa: F811
+    assert kk("train", "--translator", "mlp", "--epochs", "3", "-q").code == 0
+    found = kk("plot", "learning-curves", "--json").json["numbers"]
+    member = json.loads(next((tiny / "models_archive").glob("*mlp*/fold-0-seed-0/result.json")).read_text())
+    assert [curve["fold"] for curve in found["curves"]] == [1, 2]
+    assert found["curves"][0]["validation_mrr"] == [line["validation_mrr"] for line in member["history"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["rnks"], 2, "did you mean ranks?"),
+        (["ranks", "-o", "ranks.gif"], 2, "ranks.gif does not end in one of"),
+        (["ranks", "--caption", "1"], 2, "ranks is not of one caption"),
+        (["calibration", "20261123"], 2, "of the whole competition, not of a run"),
+        (["ranks", "nothing"], 8, "nothing"),
+        (["retrieved", "--caption", "no such words"], 8, "no held-out caption"),
+    ],
+)
+def test_plot_says_what_does_not_fit(tiny, kk, arguments, code, words):  # noqa: F811
+    outcome = kk("plot", *arguments)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert words in outcome.err
+    assert list(Path().glob("*.png")) == []
+
+
+def test_plot_without_matplotlib_says_what_to_install(tiny, kk, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    outcome = kk("plot", "ranks")
+    assert outcome.code == 2
+    assert 'pip install ".[plots]"' in outcome.err
