@@ -188,19 +188,24 @@ def assert_same_weights(one: Path, other: Path) -> None:
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+LARGEST = {
+    "state.safetensors": 'name = "residual_mlp"\nhidden = 8',
+    "model.safetensors": 'name = "random_feature_ridge"\nfeatures = 512',
+    "predictions.npy": 'name = "mlp"\nhidden = 2',
+}
+"""Translators by the file that is the largest one of their folds."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["state.safetensors", "model.safetensors", "predictions.npy"])
+@pytest.mark.parametrize("name", LARGEST)
 def test_disk_that_fills_up_in_training_is_75_and_resumable_to_the_same_weights(project, kk, write, name):
-    # the network is so small or so large that the file meant is the largest; a state is only written when it is meant
-    width, minutes = {"state": (8, 0), "model": (200, 60), "predictions": (8, 60)}[name.partition(".")[0]]
-    settings = NETWORK.replace("hidden = 8", f"hidden = {width}").replace("minutes = 0", f"minutes = {minutes}")
-    write("kk.toml", settings)
+    write("kk.toml", NETWORK.replace('name = "residual_mlp"\nhidden = 8', LARGEST[name]))
     whole = Path(kk("train", "-q", "--json").json["folder"])
     sizes = {path.name: path.stat().st_size for path in whole.glob("fold-0-seed-0/*")}
     largest = max(sizes.values())
     assert sizes.get(name, largest) == largest
     before = tree(whole)
-    done = limited("train", "--json", limit=largest + 500 if minutes == 0 else int(largest * 0.9))
+    done = limited("train", "--json", limit=int(largest * 0.9) if name in sizes else largest + 500)
     assert done.returncode == 75, done.stderr
     error = json.loads(done.stdout)["error"]
     assert error["kind"] == "disk_full"

@@ -70,6 +70,29 @@ def test_training_shows_the_run_on_stdout_and_its_course_on_stderr(project, kk):
     assert "epochs" not in outcome.err  # a file is no display
 
 
+def test_training_ends_within_its_time_budget_and_goes_on(project, kk):
+    network = ("--translator", "mlp", "--epochs", "3", "--set", "translator.hidden=4", "--set", "train.patience=none")
+    whole = kk("train", *network, "-q", "--json").json
+    outcome = kk("train", *network, "--time-budget", "0.001s", "--json")
+    assert outcome.code == 75, outcome.err
+    error = outcome.json["error"]
+    assert error["message"].startswith("stopped at the start of fold-0-seed-0, ")
+    assert "into the time budget of 0s" in error["message"]
+    newest = kk("runs", "list", "--json").json[0]
+    assert (newest["state"], error["hint"]) == ("interrupted", f"kk train --resume {newest['id']}")
+    again = kk("train", "--resume", newest["id"], "--time-budget", "0.002")
+    assert again.code == 75, "a resumed run gets a new budget"
+    resumed = kk("train", "--resume", newest["id"], "--time-budget", "1h", "-q", "--json")
+    assert resumed.code == 0, resumed.err
+    assert resumed.json["record"]["cv"] == whole["record"]["cv"]
+
+
+def test_a_budget_that_is_no_duration_is_a_usage_error(project, kk):
+    outcome = kk("train", "--time-budget", "soon")
+    assert outcome.code == 2
+    assert "--time-budget: must be a duration such as 90s, 45m, 11h30m or a number of seconds or none" in outcome.err
+
+
 def test_quiet_training_says_the_result_only(project, kk):
     outcome = kk("train", "--translator", "ridge", "-q")
     assert outcome.err == ""
