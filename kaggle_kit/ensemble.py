@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kaggle_kit.errors import DataError, DuplicateError
 from kaggle_kit.files import sha256_of
-from kaggle_kit.metrics import deal_galleries, gallery_similarities, ranks_from_scores, unit
+from kaggle_kit.metrics import deal_galleries, dealt_size, gallery_similarities, ranks_from_scores, unit
 from kaggle_kit.training.checkpoints import load_translator
 from kaggle_kit.training.crossvalidation import OutOfFold
 
@@ -75,10 +75,30 @@ def combine_out_of_fold(parts: Sequence[OutOfFold], weights: Sequence[float]) ->
     """The out-of-fold predictions of an ensemble: captions that every part covers, images grouped by their folds in every part.
 
     Raises:
-        DataError: no caption is covered by all parts.
+        DataError: no caption is covered by all parts, or their folds are so different that galleries would be smaller.
     """
     covered = _common(parts)
     return OutOfFold(combine([part.predictions for part in parts], weights), covered, _common_folds(parts))
+
+
+def refuse_crossed_folds(parts: Sequence[OutOfFold], image_of_caption: np.ndarray, *, gallery_size: int) -> None:
+    """Galleries hold images that every part treated alike; crossed folds leave few of those, and small galleries flatter.
+
+    Raises:
+        DataError: the parts' folds differ, and together they leave smaller galleries than each part has by itself.
+    """
+    covered = [np.flatnonzero(part.covered) for part in parts]
+    own = min(
+        dealt_size(gallery_size, image_of_caption[rows], part.fold_of_image)
+        for rows, part in zip(covered, parts, strict=True)
+    )
+    together = dealt_size(gallery_size, image_of_caption[np.flatnonzero(_common(parts))], _common_folds(parts))
+    if together < own:
+        raise DataError(
+            f"the runs have different folds: their ensemble could be scored in galleries of {together} images only, "
+            f"which flatters it (by themselves: {own})",
+            "ensemble runs of the same [folds] settings; kk ensemble --from-archive picks such runs",
+        )
 
 
 def _common(parts: Sequence[OutOfFold]) -> np.ndarray:
@@ -183,6 +203,7 @@ class ChosenWeights:
         chosen_mrr: MRR of the weights chosen on all galleries, on those same galleries: optimistic.
         held_out_mrr: MRR when weights are chosen on one half of the images and scored on the other, both ways.
         equal_mrr: MRR of equal weights on the same galleries.
+        best_alone_mrr: MRR of the best part alone, chosen on one half and scored on the other, too.
         overfitted: the chosen weights did no better than equal ones on held-out images, so ``weights`` are equal.
     """
 
@@ -190,7 +211,13 @@ class ChosenWeights:
     chosen_mrr: float
     held_out_mrr: float
     equal_mrr: float
+    best_alone_mrr: float
     overfitted: bool
+
+    @property
+    def worth_it(self) -> bool:
+        """Whether the ensemble beats its best part on images that chose neither."""
+        return max(self.held_out_mrr, self.equal_mrr) > self.best_alone_mrr
 
 
 def choose_weights(scores: GalleryScores, *, steps: int = 50) -> ChosenWeights:
@@ -201,9 +228,9 @@ def choose_weights(scores: GalleryScores, *, steps: int = 50) -> ChosenWeights:
     parts, galleries = scores.scores.shape[:2]
     equal = torch.full((parts,), 1.0 / parts)
     halves = (scores.first_half, ~scores.first_half)
-    held_out = float(
-        np.mean([scores.mrr(_greedy(scores, chosen, steps), other) for chosen, other in (halves, halves[::-1])])
-    )
+    both_ways = (halves, halves[::-1])
+    held_out = float(np.mean([scores.mrr(_greedy(scores, chosen, steps), other) for chosen, other in both_ways]))
+    best_alone = float(np.mean([scores.mrr(_greedy(scores, chosen, 1), other) for chosen, other in both_ways]))
     equal_mrr = float(np.mean([scores.mrr(equal, side) for side in halves]))
     chosen = _greedy(scores, torch.ones(galleries, dtype=torch.bool), steps)
     overfitted = held_out <= equal_mrr
@@ -212,6 +239,7 @@ def choose_weights(scores: GalleryScores, *, steps: int = 50) -> ChosenWeights:
         chosen_mrr=scores.mrr(chosen),
         held_out_mrr=held_out,
         equal_mrr=equal_mrr,
+        best_alone_mrr=best_alone,
         overfitted=overfitted,
     )
 

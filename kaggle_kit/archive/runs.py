@@ -32,6 +32,8 @@ RUN_FIELDS = {
     "seeds": Field((list, int), "seeds trained with"),
     "sweep": Field(dict, "of a trial: the sweep's name and id, the number of the trial, the values tried (params)"),
     "members": Field(list, "of an ensemble: run and weight each", []),
+    "left_out": Field(list, "of an ensemble: runs that were considered and got no weight", []),
+    "selection": Field(dict, "of an ensemble: what its weights are worth on images that did not choose them", {}),
     "cv": Field((dict, *Number), "out-of-fold scores: mrr, error, …"),
     "fold_scores": Field(list, "scores of each fold", []),
     "checkpoints": Field(list, "fold, file (relative to the folder), sha256", []),

@@ -152,18 +152,41 @@ def _fold_scores(record: Mapping[str, Any]) -> View:
 
 
 def _members(record: Mapping[str, Any]) -> View:
-    rows = record.get("members") or []
+    members = record.get("members") or []
+    rows = [*members, *({**one, "weight": 0.0} for one in record.get("left_out") or [])]
     if len(rows) > 1:
         yield Text()
-        yield Grid(
-            (
-                Column("run", "Run"),
-                Column("weight", "Weight", number, right=True),
-                Column("cv", "CV", number, right=True),
-                Column("adds", "Adds", signed, right=True),
-            ),
-            rows,
-        )
+        explained = any("adds" in row for row in rows)
+        columns = [
+            Column("run", "Run"),
+            Column("weight", "Weight", number, right=True),
+            Column("cv", "CV", number, right=True),
+        ]
+        if explained:
+            columns += [Column("alone", "Alone", number, right=True), Column("adds", "Adds", signed, right=True)]
+        yield Grid(columns, rows)
+        if explained:
+            yield Text(
+                "Adds: what the ensemble would lose without the run; Alone: its score in the same galleries",
+                style="dim",
+            )
+    yield from _selection(record.get("selection") or {})
+
+
+def _selection(selection: Mapping[str, Any]) -> View:
+    """What chosen weights are worth on images that did not choose them."""
+    if "held_out_mrr" not in selection:
+        return
+    figures = {
+        "the chosen weights": selection["held_out_mrr"],
+        "equal ones": selection["equal_mrr"],
+        "the best run alone": selection.get("best_alone_mrr"),
+    }
+    told = ", ".join(f"{what} {number(value)}" for what, value in figures.items() if value is not None)
+    yield Text()
+    yield line(f"On images that did not choose them: {told}.")
+    if selection.get("overfitted"):
+        yield line("The chosen weights did not hold there, so equal ones were taken.")
 
 
 def runs(rows: Sequence[Mapping[str, Any]]) -> View:

@@ -131,9 +131,11 @@ def _weigh(
     """The weights, what the choice of them is worth on images that did not choose them, and what each run adds."""
     import torch
 
-    from kaggle_kit.ensemble import choose_weights, contributions, gallery_scores, refuse_twins
+    from kaggle_kit.ensemble import choose_weights, contributions, gallery_scores, refuse_crossed_folds, refuse_twins
 
+    gallery_size = project.settings.competition.gallery_size
     refuse_twins([record.id for record in records], parts)
+    refuse_crossed_folds(parts, pairs.image_of_caption, gallery_size=gallery_size)
     chosen, extra = _simple_weights(weights, len(records)), {}
     if not explain and chosen is not None:
         return chosen, extra, []
@@ -141,12 +143,14 @@ def _weigh(
         parts,
         torch.from_numpy(pairs.images.copy()),
         pairs.image_of_caption,
-        gallery_size=project.settings.competition.gallery_size,
+        gallery_size=gallery_size,
         seed=project.settings.validation.seed,
     )
     if chosen is None:
         choice = choose_weights(scores)
-        chosen, extra = choice.weights, {key: value for key, value in asdict(choice).items() if key != "weights"}
+        chosen = choice.weights
+        extra = {key: value for key, value in asdict(choice).items() if key != "weights"}
+        extra["worth_it"] = choice.worth_it
     return chosen, extra, contributions(scores, chosen) if explain else []
 
 
@@ -199,6 +203,11 @@ def _file(
             {"run": member.id, "weight": weight, "cv": member["cv"]["mrr"], **explained.get(member.id, {})}
             for member, weight, _ in used
         ],
+        "left_out": [
+            {"run": member.id, "cv": member["cv"]["mrr"], **explained.get(member.id, {})}
+            for member, weight in zip(records, weights, strict=True)
+            if not weight
+        ],
         "selection": extra,
         "data": first["data"],
         "folds": first["folds"],
@@ -214,5 +223,10 @@ def _file(
         record["cv"]["mrr"] = score.mrr - max(0.0, extra["chosen_mrr"] - extra["held_out_mrr"])
     store = RunStore(project.models_dir)
     made = store.create(store.reserve(name, hash_of(record["members"])), record)
+    if extra and not extra["worth_it"]:
+        progress.note(
+            "warning: on images that chose neither, the ensemble is no better than its best run alone "
+            f"({max(extra['held_out_mrr'], extra['equal_mrr']):.4f}, {extra['best_alone_mrr']:.4f})"
+        )
     progress.note(f"ensemble {made.id}: out-of-fold MRR {record['cv']['mrr']:.4f} ± {score.error:.4f}")
     return Run(made.id, made.folder, made.to_dict())
