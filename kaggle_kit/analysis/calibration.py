@@ -8,6 +8,7 @@ The interval is a seeded bootstrap over the points, with the scatter around the 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -19,6 +20,8 @@ LEAST_POINTS = 3
 MOST_POINTS = 200
 """The newest so many are fitted; pairs grow with the square."""
 RESAMPLES = 400
+MOST_PAIRS = 2_000_000
+"""Pairs of points held at once."""
 USUAL_SPREAD = 0.01
 """Standard deviation of a score on 1,500 rows around what was expected."""
 USUAL_COUNTS = 5
@@ -305,13 +308,32 @@ def robust_line(x: np.ndarray, y: np.ndarray, *, slope: float | None = None) -> 
 
 def _resampled(x: np.ndarray, y: np.ndarray, slope: float | None, whole: tuple[float, float], seed: int) -> np.ndarray:
     """(RESAMPLES, 2) lines through bootstrap samples of the points; a sample of one CV alone keeps the whole slope."""
-    generator = np.random.default_rng(seed)
-    lines = np.empty((RESAMPLES, 2))
-    for number in range(RESAMPLES):
-        drawn = generator.integers(0, len(x), len(x))
-        alone = np.ptp(x[drawn]) == 0
-        lines[number] = robust_line(x[drawn], y[drawn], slope=whole[0] if alone and slope is None else slope)
-    return lines
+    drawn = np.random.default_rng(seed).integers(0, len(x), (RESAMPLES, len(x)))
+    x, y = x[drawn], y[drawn]  # (RESAMPLES, points)
+    if slope is None:
+        slopes = np.concatenate([_middle_slopes(*block) for block in _blocks(x, y)])
+        slopes = np.where(np.isnan(slopes), whole[0], slopes)
+    else:
+        slopes = np.full(RESAMPLES, slope)
+    return np.stack([slopes, np.median(y - slopes[:, None] * x, axis=1)], axis=1)
+
+
+def _blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Samples, so many at a time that their pairs stay small."""
+    size = max(1, MOST_PAIRS // x.shape[1] ** 2)
+    yield from ((x[start : start + size], y[start : start + size]) for start in range(0, len(x), size))
+
+
+def _middle_slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(samples,) the median slope of the pairs of each row of (samples, points); NaN where all x are equal."""
+    first, second = np.triu_indices(x.shape[1], k=1)
+    run, rise = x[:, second] - x[:, first], y[:, second] - y[:, first]
+    slopes = np.divide(rise, run, out=np.full_like(run, np.nan), where=run != 0)
+    slopes.sort(axis=1)  # NaN, pairs of equal x, go last
+    known = (~np.isnan(slopes)).sum(axis=1)
+    rows = np.arange(len(slopes))
+    middle: np.ndarray = (slopes[rows, np.maximum(0, known - 1) // 2] + slopes[rows, known // 2]) / 2
+    return middle
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> tuple[float | None, float | None]:
@@ -353,9 +375,12 @@ def _typical_error(points: Sequence[Point]) -> float:
 def _most_common(points: Sequence[Point]) -> Basis:
     """The galleries and data of most points, of the newest among equals."""
     known = [one.basis for one in points if one.basis.gallery_size or one.basis.train_sha256]
-    keys = [(one.gallery_size, one.train_sha256, one.folds_by) for one in known]
+    keys = Counter((one.gallery_size, one.train_sha256, one.folds_by) for one in known)
+    folds = Counter(one.folds_digest for one in known)
     return max(
-        reversed(known), key=lambda one: keys.count((one.gallery_size, one.train_sha256, one.folds_by)), default=Basis()
+        reversed(known),
+        key=lambda one: (keys[one.gallery_size, one.train_sha256, one.folds_by], folds[one.folds_digest]),
+        default=Basis(),
     )
 
 

@@ -270,7 +270,7 @@ def _row(record: Record, runs: Mapping[str, Record]) -> dict[str, Any]:
 def _run_row(run: Record, sent: Record | None) -> dict[str, Any]:
     cv = run["cv"] if isinstance(run["cv"], dict) else {"mrr": run["cv"]}
     public = None if sent is None else sent["public_score"]
-    trial = run.get("sweep") if isinstance(run.get("sweep"), dict) else {"name": run.get("sweep")}
+    sweep = run.get("sweep") or {}
     facts = {column: run.get(column) for column in RUN_COLUMNS}
     return facts | {
         "translator": _name(run.get("translator")),
@@ -281,8 +281,8 @@ def _run_row(run: Record, sent: Record | None) -> dict[str, Any]:
         "cv": cv.get("mrr"),
         "cv_error": cv.get("error"),
         "status": run.state,
-        "sweep": trial.get("name"),
-        "trial": run.get("trial") if run.get("trial") is not None else trial.get("trial"),
+        "sweep": sweep.get("name"),
+        "trial": sweep.get("trial"),
         "public_score": public,
         "private_score": None if sent is None else sent["private_score"],
         "difference": None if public is None or cv.get("mrr") is None else public - cv["mrr"],
@@ -309,8 +309,9 @@ def _day_row(day: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _best_marked(rows: list[dict[str, Any]], figure: str) -> list[dict[str, Any]]:
-    """The rows, each saying whether it is the best of all by ``figure``."""
-    best = max((row for row in rows if row[figure] is not None), key=lambda row: row[figure], default=None)
+    """The rows, each saying whether it is the best of all by ``figure``, and by CV among equals."""
+    scored = [row for row in rows if row[figure] is not None]
+    best = max(scored, key=lambda row: (row[figure], _low(row["cv"])), default=None)
     for row in rows:
         row["best"] = row is best
     return rows

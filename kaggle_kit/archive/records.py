@@ -343,7 +343,7 @@ class RecordStore:
         """The short forms; an index that holds something else is made anew."""
         for _ in range(2):
             shorts = self.index.contents(self._stamps(), self._content, short=True)
-            with suppress(orjson.JSONDecodeError):
+            with suppress(orjson.JSONDecodeError, TypeError):
                 return orjson.loads(b"[" + b",".join(shorts.values()) + b"]")  # type: ignore[no-any-return]
             self.index.drop()
         return []

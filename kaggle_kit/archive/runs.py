@@ -52,7 +52,7 @@ class RunStore(RecordStore):
     fields: ClassVar = RUN_FIELDS
     listed: ClassVar[tuple[str, ...]] = (
         "competition", "rehearsal", "kind", "name", "translator", "loss", "folds", "seeds", "members", "cv", "leaks",
-        "train_seconds", "sweep", "trial", "failure", "data.train_sha256", "data.captions", "data.images",
+        "train_seconds", "sweep", "failure", "data.train_sha256", "data.captions", "data.images",
     )  # fmt: skip
     migrations: ClassVar[Migrations] = RUN_MIGRATIONS
 

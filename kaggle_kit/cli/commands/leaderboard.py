@@ -85,7 +85,7 @@ def _kind(options: dict[str, Any], *, csv: bool) -> str:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other", "leave one of them out")
     given = [f"--{NAMES.get(name, name)}" for name, value in options.items() if value not in (None, False, "newest")]
     given += ["--csv"] if csv else []
-    refused = [flag for flag in given if flag not in TAKES.get(chosen[0], given)]
+    refused = sorted(flag for flag in given if flag not in TAKES.get(chosen[0], given))
     if refused:
         raise UsageError(f"{', '.join(refused)} cannot be combined with --{chosen[0]}")
     if chosen[0] in TAKES:
