@@ -4,7 +4,7 @@ Flags win over ``KK_*`` variables, these over the ``--config`` file, ``kk.toml``
 """
 
 from kaggle_kit.config.load import load_project
-from kaggle_kit.config.model import Choice, ChoiceSchema, Project, Schemas, SettingRow, Settings, digest_of
+from kaggle_kit.config.model import Choice, ChoiceSchema, Project, Schemas, SettingRow, Settings, digest_of, with_effect
 from kaggle_kit.config.places import find_config, find_root, shipped_configs
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "find_root",
     "load_project",
     "shipped_configs",
+    "with_effect",
 ]

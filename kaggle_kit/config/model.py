@@ -129,10 +129,15 @@ class Settings:
 
 def digest_of(settings: Mapping[str, Any]) -> str:
     """The digest of settings as a record keeps them (:meth:`Settings.to_dict`), whichever version wrote it."""
+    return hash_of(with_effect(settings))
+
+
+def with_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of settings as a record keeps them, those that can change a prediction."""
     tables = {name: table for name, table in settings.items() if name not in _WITHOUT_EFFECT}
     if isinstance(train := tables.get("train"), Mapping):
         tables["train"] = {name: value for name, value in train.items() if name not in OF_THE_MOMENT}
-    return hash_of(tables)
+    return tables
 
 
 SECTIONS: dict[str, type] = {part.name: type(part.default) for part in fields(Settings)}

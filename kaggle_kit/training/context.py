@@ -9,6 +9,7 @@ from typing import Any
 
 from kaggle_kit.config import Settings
 from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.training.collective import ALONE, Alone
 from kaggle_kit.training.interrupts import StopRequest
 from kaggle_kit.training.precision import Hardware
 
@@ -22,6 +23,7 @@ class RunContext:
         header: what each checkpoint says about its origin beside the translator's name and options.
         stop: asked between steps.
         progress: told of everything that people may want to know.
+        collective: the processes that train each member together; a process alone by default.
     """
 
     settings: Settings
@@ -30,3 +32,4 @@ class RunContext:
     header: Mapping[str, Any] = field(default_factory=dict)
     stop: StopRequest = field(default_factory=StopRequest)
     progress: Progress = SILENCE
+    collective: Alone = ALONE

@@ -18,8 +18,10 @@ from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.training.context import RunContext
 from kaggle_kit.training.fold import FoldData, fold_data
 from kaggle_kit.training.interrupts import Deadline, stop_on_signals
+from kaggle_kit.training.job import Job
 from kaggle_kit.training.member import PREDICTIONS, MemberResult, MemberTask, finished_member, train_member
-from kaggle_kit.training.precision import Hardware, choose_hardware
+from kaggle_kit.training.parallel import Crew, choose_crew, train_in_parallel
+from kaggle_kit.training.precision import Hardware
 from kaggle_kit.translators import translators
 
 
@@ -40,13 +42,14 @@ class OutOfFold:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """A finished cross-validation: its members, in the order of fold and seed, and the out-of-fold score."""
+    """A finished cross-validation: its members, in the order of fold and seed, the out-of-fold score, and what it was computed with."""
 
     members: list[MemberResult]
     score: GalleryScore
     dot_score: GalleryScore
     scores: dict[str, float]
     hardware: Hardware
+    crew: Crew
 
 
 def member_tasks(settings: Settings) -> list[MemberTask]:
@@ -81,35 +84,67 @@ def cross_validate(
         TrainingError: a member diverged.
         InterruptedWork, KeyboardInterrupt: asked to stop; a later call goes on.
     """
-    train = settings.train
-    hardware = choose_hardware(train.device, train.precision, train.threads)
-    progress.note(f"training on {hardware.name} ({hardware.device}, {hardware.precision}, {hardware.threads} threads)")
+    crew, hardware = choose_crew(settings)
+    how = f"{hardware.device}, {hardware.precision}, {hardware.threads} threads{crew.words}"
+    progress.note(f"training on {hardware.name} ({how})")
     with stop_on_signals(deadline) as stop:
         context = RunContext(settings, hardware, folder, header, stop, progress)
-        members = [_member(task, pairs, folds, context) for task in member_tasks(settings)]
+        members = _trained(crew, pairs, folds, context)
         if stop:
             stop.raise_stop("the end of the last fold")
     oof = out_of_fold(folder, pairs, folds, settings)
     score, dot_score, scores = score_out_of_fold(oof, pairs, settings)
-    return CrossValidation(members, score, dot_score, scores, hardware)
+    return CrossValidation(members, score, dot_score, scores, hardware, crew)
 
 
-def _member(task: MemberTask, pairs: Pairs, folds: Folds, context: RunContext) -> MemberResult:
-    """The member's result, trained now unless its files are there already."""
-    settings, progress = context.settings, context.progress
-    done = finished_member(context.folder / task.name)
-    what = f"fold {task.fold + 1}/{settings.folds.count}" + (
-        f" seed {task.seed_number + 1}/{settings.train.seeds}" if settings.train.seeds > 1 else ""
-    )
-    if done is not None:
-        progress.note(f"{what}: already trained, MRR {done.mrr:.4f}")
-        return done
+def _trained(crew: Crew, pairs: Pairs, folds: Folds, context: RunContext) -> list[MemberResult]:
+    """The results of all members: those on disk, and the others trained now."""
+    settings, results = context.settings, {}
+    for task in member_tasks(settings):
+        results[task] = finished_member(context.folder / task.name)
+        if results[task] is not None:
+            context.progress.note(f"{_words(task, settings)}: already trained, MRR {results[task].mrr:.4f}")
+    unfinished = [task for task, result in results.items() if result is None]
+    crew = crew.for_members(len(unfinished))
+    if crew.is_one_process:
+        return [results[task] or train_one(task, pairs, folds, context) for task in results]
+    names = [task.name for task in unfinished]
+    job = Job(context.folder, pairs, folds, settings, dict(context.header), context.hardware, names, crew.together)
+    train_in_parallel(job, crew, context.stop, context.progress)
+    return [results[task] or _result_of_worker(context.folder / task.name) for task in results]
+
+
+def _result_of_worker(folder: Path) -> MemberResult:
+    result = finished_member(folder)
+    if result is None:
+        raise MissingError(
+            f"the workers ended well, but {folder} is not complete",
+            "all machines of a run must see the same project folder; kk train --resume goes on",
+        )
+    return result
+
+
+def _words(task: MemberTask, settings: Settings) -> str:
+    """``fold 1/5``, with the seed where there are several."""
+    seed = f" seed {task.seed_number + 1}/{settings.train.seeds}" if settings.train.seeds > 1 else ""
+    return f"fold {task.fold + 1}/{settings.folds.count}{seed}"
+
+
+def train_one(task: MemberTask, pairs: Pairs, folds: Folds, context: RunContext) -> MemberResult | None:
+    """Train one member and tell of it; the result, None where another process of several has it.
+
+    Raises:
+        TrainingError: training diverged.
+        InterruptedWork, KeyboardInterrupt: asked to stop; a later call goes on.
+    """
+    settings, progress, what = context.settings, context.progress, _words(task, context.settings)
     if context.stop.before("prepare", "step", "save"):
         context.stop.raise_stop(f"the start of {task.name}")
     closed = translators[settings.translator.name].closed_form
     watch = progress.start(what, None if closed else settings.train.epochs, "epochs")
     result = train_member(task, _fold(pairs, folds, task.fold, settings), context, watch)
-    watch.finish(f"{what}: MRR {result.mrr:.4f} ± {result.error:.4f} in {result.seconds:.1f} s")
+    if result is not None:
+        watch.finish(f"{what}: MRR {result.mrr:.4f} ± {result.error:.4f} in {result.seconds:.1f} s")
     return result
 
 

@@ -93,6 +93,7 @@ class GradientLoop:
         self.translator, self.data, self.settings, self.hardware = translator, data, settings, hardware
         self.train = settings.train
         self.seed, self.states, self.stop, self.task = seed, states, context.stop, task
+        self.collective = context.collective
         self.loss: Loss = build_loss(settings.loss.name, settings.loss.options).to(hardware.device)
         self.fold: EncodedFold = encode_fold(data, translator, hardware)
         self.parameters = [p for module in (translator, self.loss) for p in module.parameters() if p.requires_grad]
@@ -208,7 +209,7 @@ class GradientLoop:
         targets = self.fold.targets[images]
         inputs, mix = augment(self.fold.inputs[captions], self.train, self.position.epoch)
         with self.hardware.autocast():
-            outputs, extras = self.translator.training_forward(inputs)
+            outputs, extras = self.collective.training_forward(self.translator, inputs, self.seed, self.position.step)
         loss = self.loss(outputs, targets, images) if mix is None else self.loss.mixed(outputs, targets, images, mix)
         penalty = self.translator.penalty(extras, outputs, targets, images)
         return loss if penalty is None else loss + penalty
@@ -219,6 +220,7 @@ class GradientLoop:
         Returns:
             float32 scalar on the device: 1 when the step was skipped, else 0.
         """
+        self.collective.average_gradients(self.parameters)
         self.scaler.unscale_(self.optimizer)
         skipped = (self._gradient_norm() + self.group_loss).isfinite().logical_not().float()
         if self.hardware.defers_checks:
@@ -336,7 +338,7 @@ class GradientLoop:
         losses, counts = [], []
         for rows in order.split(self.train.batch_size):
             with self.hardware.autocast():
-                out = translator(inputs[rows])
+                out = self.collective.forward(translator, inputs[rows])
             outputs[rows] = out.float()
             if len(rows) > 1:
                 losses.append(self.loss(out, self.fold.targets[image[rows]], image[rows]))
@@ -356,8 +358,10 @@ class GradientLoop:
         return torch.randperm(len(inputs), generator=generator_for(self.seed, "validation")).to(inputs.device)
 
     def save_state(self) -> None:
-        """Write everything that a later process needs to go on to the bit."""
+        """Write everything that a later process needs to go on to the bit; of several that train together, the first does."""
         self.saved_at = time.monotonic()
+        if not self.collective.leads:
+            return
         tensors = {f"model/{name}": tensor for name, tensor in self.translator.state_dict().items()}
         tensors |= {f"loss/{name}": tensor for name, tensor in self.loss.state_dict().items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}

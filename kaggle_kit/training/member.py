@@ -73,7 +73,7 @@ class MemberResult:
         return asdict(self)
 
 
-def finished_member(folder: Path) -> MemberResult:
+def finished_member(folder: Path) -> MemberResult | None:
     """The result of a member whose files are all there, None when it has not finished."""
     try:
         result = MemberResult(**files.read_json(folder / RESULT))
@@ -82,11 +82,14 @@ def finished_member(folder: Path) -> MemberResult:
     return result if (folder / WEIGHTS).is_file() and (folder / PREDICTIONS).is_file() else None
 
 
-def train_member(task: MemberTask, data: FoldData, context: RunContext, watch: Task) -> MemberResult:
+def train_member(task: MemberTask, data: FoldData, context: RunContext, watch: Task) -> MemberResult | None:
     """Train, predict the held-out captions, score, and write weights, predictions and result, the result last.
 
     Args:
         watch: told of every epoch.
+
+    Returns:
+        The result; None in a process that trained it with others and does not lead them.
 
     Raises:
         TrainingError: training diverged.
@@ -98,6 +101,7 @@ def train_member(task: MemberTask, data: FoldData, context: RunContext, watch: T
     with _seeded(task, context.hardware):
         with stop.timed("prepare"):
             translator = _prepared(task, data, context)
+            context.collective.prepare(translator)
             loop = None
             if not translator.closed_form:
                 loop = GradientLoop(translator, data, context, seed=task.seed, states=states, task=watch)
@@ -107,6 +111,8 @@ def train_member(task: MemberTask, data: FoldData, context: RunContext, watch: T
             if loop is not None:
                 loop.save_state()
             stop.raise_stop(task.name)
+        if not context.collective.leads:
+            return None
         with stop.timed("finish"):
             predictions = _finished(task, translator, data, context.hardware)
             _write(folder, task, translator, predictions, context)

@@ -11,7 +11,7 @@ from typing import Any
 
 from kaggle_kit.archive import Record, RunStore, provenance
 from kaggle_kit.archive.records import hold_lock
-from kaggle_kit.config import Project, Settings
+from kaggle_kit.config import Project, Settings, with_effect
 from kaggle_kit.embeddings import Folds, Lookalikes, Pairs, find_leaks, find_lookalikes, fold_pairs, sum_leaks
 from kaggle_kit.errors import (
     DataError,
@@ -24,9 +24,10 @@ from kaggle_kit.errors import (
 from kaggle_kit.files import hash_of
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import OF_THE_MOMENT
-from kaggle_kit.training.interrupts import Deadline
+from kaggle_kit.training.interrupts import Deadline, stop_on_signals
 from kaggle_kit.workflow.data import training_pairs
 
+JOINED_POLL_S = 0.5
 FREE_SPACE = "free some space, then "
 
 
@@ -67,12 +68,14 @@ def train(
     started: float | None = None,
     progress: Progress = SILENCE,
 ) -> Run:
-    """Train the translator that the project's settings select, on all folds and seeds.
+    """Train the translator that the project's settings select, on all folds and seeds, with every device that is there.
+
+    On a machine of number ``cluster.node_rank`` above 0 nothing is started: it lends its devices to the run of the first machine.
 
     Args:
         name: part of the run's id; the translator's name when None.
-        started: what ``time.monotonic`` showed when the work began that ``train.time_budget`` is for; now when None.
         sweep: what the record of a trial says about its sweep: ``name``, ``id``, ``trial`` (its number), ``params``.
+        started: what ``time.monotonic`` showed when the work began that ``train.time_budget`` is for; now when None.
 
     Raises:
         MissingError: the data is nowhere.
@@ -81,10 +84,12 @@ def train(
         InterruptedWork, KeyboardInterrupt: stopped; ``resume`` goes on.
     """
     from kaggle_kit.training.crossvalidation import member_tasks
-    from kaggle_kit.training.precision import choose_hardware
+    from kaggle_kit.training.parallel import choose_crew
 
     settings, deadline = project.settings, _deadline(project.settings, started)
-    choose_hardware(settings.train.device, settings.train.precision, settings.train.threads)  # refuse before recording
+    choose_crew(settings)  # refuse before recording
+    if settings.cluster.node_rank:
+        return _join(project, deadline, progress)
     pairs, report = training_pairs(project, progress=progress)
     lookalikes = find_lookalikes(pairs)
     folds = fold_pairs(pairs, settings.folds, lookalikes=lookalikes)
@@ -114,8 +119,8 @@ def resume(
 ) -> Run:
     """Go on with a run that was stopped: finished members stay, the unfinished one goes on from its state.
 
-    The run's own settings are in force, not the project's, but for time budget, saving and margins where the project gives them. The time
-    budget begins anew.
+    The run's own settings are in force, not the project's, but for workers, time budget, saving and margins where the project gives
+    them, and for the machines. The time budget begins anew.
 
     Args:
         run: id or unique beginning of one; the newest unfinished run when None.
@@ -125,6 +130,8 @@ def resume(
         MissingError: there is no such run, or no unfinished one.
         DataError: the data is no longer that of the run.
     """
+    if project.settings.cluster.node_rank:
+        return _join(project, _deadline(project.settings, started), progress)
     store = RunStore(project.models_dir)
     record = _unfinished(store) if run is None else store.load(run)
     if record.get("kind") == "ensemble":
@@ -145,6 +152,20 @@ def resume(
     return _finish(store, record.id, settings, pairs, folds, deadline, progress)
 
 
+def _join(project: Project, deadline: Deadline | None, progress: Progress) -> Run:
+    """Lend this machine's devices to the run that the first machine leads; the run as it then stands."""
+    from kaggle_kit.training.parallel import choose_crew, join_run
+
+    crew, hardware = choose_crew(project.settings)
+    with stop_on_signals(deadline) as stop:
+        folder = join_run(project.models_dir, crew, hardware, stop, progress)
+    store, patience = RunStore(project.models_dir), time.monotonic() + project.settings.cluster.wait_s
+    # the first machine still scores the run and records how it ended
+    while (record := store.read(folder.name)).state == "running" and time.monotonic() < patience:
+        time.sleep(JOINED_POLL_S)
+    return Run(record.id, record.folder, record.to_dict())
+
+
 def _settings_of(record: Record, project: Project) -> Settings:
     """The run's settings, with the folders of the project and what it gives of the settings that change no weights."""
     settings = Settings.from_dict(record["config"])
@@ -153,7 +174,8 @@ def _settings_of(record: Record, project: Project) -> Settings:
         for name in OF_THE_MOMENT
         if project.origins.get(f"train.{name}", "default") != "default"
     }
-    return replace(settings, paths=project.settings.paths, train=replace(settings.train, **given))
+    of_project = project.settings
+    return replace(settings, paths=of_project.paths, cluster=of_project.cluster, train=replace(settings.train, **given))
 
 
 def refuse_leaks(
@@ -287,7 +309,7 @@ def _cross_validate(
     record = store.read(run_id)
     # nothing that differs between two equal trainings: their checkpoints are then equal files
     header = {
-        "config": record["config"],
+        "config": with_effect(record["config"]),
         "folds": record["folds"]["digest"],
         "train_sha256": record["data"]["train_sha256"],
         "versions": record["provenance"].get("versions"),
@@ -302,7 +324,7 @@ def _cross_validate(
             {"fold": m.fold, "seed": m.seed_number, "file": f"{task.name}/{WEIGHTS}", "sha256": m.checkpoint_sha256}
             for task, m in zip(tasks, done.members, strict=True)
         ],
-        "hardware": done.hardware.to_dict(),
+        "hardware": {**done.hardware.to_dict(), **done.crew.to_dict()},
         "train_seconds": sum(m.seconds for m in done.members),
         "seconds": (record["seconds"] or 0.0) + time.time() - started,
     }

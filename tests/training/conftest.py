@@ -16,9 +16,12 @@ def pairs() -> Pairs:
 
 @pytest.fixture
 def settings_of():
-    """Settings for a quick run; keyword arguments override the [train] section, ``translator`` and ``loss`` whole tables."""
+    """Settings for a quick run; keyword arguments override the [train] section, ``translator`` and ``loss`` whole tables.
 
-    def build(translator=None, loss=None, folds=3, **train) -> Settings:
+    ``cluster`` is the table of that name.
+    """
+
+    def build(translator=None, loss=None, folds=3, cluster=None, **train) -> Settings:
         quick = {
             "epochs": 4,
             "batch_size": 16,
@@ -34,6 +37,7 @@ def settings_of():
                 "loss": loss or {"name": "infonce"},
                 "folds": {"count": folds},
                 "train": {**quick, **train},
+                "cluster": cluster or {},
                 "competition": {"gallery_size": 10},
             }
         )

@@ -24,6 +24,8 @@ ON_RESUME = tuple(f"train.{name}" for name in OF_THE_MOMENT)
         "kk train --config residual            a shipped configuration (see configs/)",
         "kk train --translator mlp --set translator.hidden=2048",
         "kk train --time-budget 11h30m         stop in time for a notebook's limit, with everything saved",
+        "kk train --workers 2 --set train.threads=1       two processes, each at a fold of its own; so is each GPU by default",
+        "kk train --nnodes 2 --rdzv 10.0.0.5:29400        two machines: on the second, add --node-rank 1",
         "kk train --resume                     go on with the run that was stopped",
     ),
 )
@@ -43,6 +45,18 @@ ON_RESUME = tuple(f"train.{name}" for name in OF_THE_MOMENT)
 @setting_option("--seed", key="train.seed", metavar="N")
 @setting_option("--device", key="train.device", metavar="NAME", help="Where to compute: auto, cuda, mps or cpu.")
 @setting_option("--precision", key="train.precision", metavar="NAME", help="Arithmetic: auto, fp32, bf16 or fp16.")
+@setting_option(
+    "--parallel", key="train.parallel", metavar="NAME",
+    help="What several devices share: folds, each one takes whole ones; or batch, all train one fold.",
+)  # fmt: skip
+@setting_option(
+    "--workers", key="train.workers", metavar="N", help="Processes on this machine; one for each CUDA device by itself."
+)
+@setting_option("--nnodes", key="cluster.nnodes", metavar="N", help="Machines at this run, with one project folder.")
+@setting_option("--node-rank", key="cluster.node_rank", metavar="N", help="Number of this machine; 0 leads.")
+@setting_option(
+    "--rdzv", key="cluster.rdzv", metavar="HOST:PORT", help="Where the machines meet: the first one's address."
+)
 @setting_option(
     "--time-budget",
     key="train.time_budget",
