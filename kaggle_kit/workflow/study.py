@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shlex
 import warnings
@@ -185,8 +186,8 @@ class Journal:
         with hold_lock(folder / NEXT_LOCK, _LOCK_WAIT_S, f"the sweep {name}"):
             if not (folder / IDENTITY).exists():
                 files.write_json(folder / IDENTITY, {"name": name, "id": secrets.token_hex(4), **asked})
-            journal = cls.open(project, name)
             _mend(folder / JOURNAL)
+            journal = cls.open(project, name)
         _check_same(journal, asked)
         return journal
 
@@ -335,11 +336,25 @@ def _study(folder: Path) -> optuna.Study:
 
 def _mend(path: Path) -> None:
     """Cut off a last line that was never finished, because its writer was killed or the disk was full."""
-    content = path.read_bytes() if path.exists() else b""
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        with storage_errors(path, "mending"), open(path, "r+b") as file:
-            file.truncate(len(whole))
+    if not path.exists() or _ends_whole(path):
+        return
+    with optuna_quiet(), storage_errors(path, "mending"):
+        from optuna.storages.journal import JournalFileSymlinkLock
+
+        lock = JournalFileSymlinkLock(str(path.absolute()))
+        lock.acquire()  # nobody is in the middle of a line now
+        try:
+            content = path.read_bytes()
+            os.truncate(path, content.rfind(b"\n") + 1)
+        finally:
+            lock.release()
+
+
+def _ends_whole(path: Path) -> bool:
+    with open(path, "rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - 1))
+        return file.read() in (b"", b"\n")
 
 
 @contextmanager
