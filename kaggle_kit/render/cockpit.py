@@ -24,15 +24,16 @@ def history(table: Any) -> View:
     yield Grid(
         (
             Column("created", "When", day),
-            Column("message", "Message", least=12),
-            Column("translator", "Translator", least=8, order=4),
+            Column("message", "Message", least=18),
+            Column("translator", "Translator", least=8, order=3),
             Column("folds_text", "Folds", right=True, order=6),
             Column("ensemble", "Ens", lambda value: str(value) if value and value > 1 else "", right=True, order=7),
             Column("cv_text", "CV", str, right=True),
             Column("public", "Public ", str, right=True),
             Column("private_score", "Private", lambda value: number(value, 5), right=True, order=1),
             Column("difference", "Diff", signed, right=True),
-            Column("rank_text", "Rank", str, right=True, order=2),
+            Column("rank", "Rank", _place, right=True, order=2),
+            Column("rank_change", "Move", lambda value: f"{value:+,}" if value else "", right=True, order=4),
             Column("train_seconds", "Time", _cost, right=True, order=5),
             Column("status", "Status"),
         ),
@@ -98,7 +99,7 @@ def days(table: Any, *, what: str = "Submissions") -> View:
             Column("public", "Public ", str, right=True),
             Column("private_score", "Private", lambda value: number(value, 5), right=True, order=1),
             Column("difference", "Diff", signed, right=True),
-            Column("rank", "Rank", lambda value: "" if value is None else f"{value:,}", right=True, order=2),
+            Column("rank", "Rank", _place, right=True, order=2),
             Column("train_seconds", "Time", _cost, right=True, order=4),
         ),
         [
@@ -145,11 +146,11 @@ def calibration(report: Any) -> View:
     yield Grid(
         (
             Column("id", "Run, not submitted"),
-            Column("translator", "Translator", least=8, order=1),
+            Column("translator", "Translator", least=8, order=2),
             Column("cv_text", "CV", str, right=True),
             Column("expected_text", "Expected", str, right=True),
             Column("chance", "New best", _chance, right=True),
-            Column("verdict", "Verdict", order=2),
+            Column("verdict", "Verdict", order=1),
         ),
         [
             {
@@ -168,7 +169,7 @@ def calibration(report: Any) -> View:
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "cv_text": _cv(row), "folds_text": _folds(row), "rank_text": _rank(row), "trial_text": _trial(row)}
+    return {**row, "cv_text": _cv(row), "folds_text": _folds(row), "trial_text": _trial(row)}
 
 
 def _cv(row: Mapping[str, Any]) -> str:
@@ -183,12 +184,8 @@ def _folds(row: Mapping[str, Any]) -> str:
     return f"{folds}x{seeds}" if isinstance(seeds, int) and seeds > 1 else str(folds)
 
 
-def _rank(row: Mapping[str, Any]) -> str:
-    """``12``, ``9 +3`` when that was three places won."""
-    rank, change = row.get("rank"), row.get("rank_change")
-    if rank is None:
-        return ""
-    return f"{rank:,} {change:+,}" if change else f"{rank:,}"
+def _place(rank: Any) -> str:
+    return "" if rank is None else f"{rank:,}"
 
 
 def _trial(row: Mapping[str, Any]) -> str:

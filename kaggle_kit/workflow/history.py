@@ -207,7 +207,7 @@ def _standing_notes(project: Project) -> tuple[str, ...]:
     last, moved = standings[-1], standing_change(standings)
     text = f"rank {last.rank:,}" + (f" of {last.teams:,}" if last.teams else "") + " on the public board"
     if moved is not None:
-        text += f", {_moved(moved)} since the look before"
+        text += f", {_moved(moved)}"
     return (f"{text} (looked up {last.at[:16].replace('T', ' ')} UTC)",)
 
 

@@ -80,7 +80,7 @@ def test_every_view_works_on_one_record_and_on_failures_only(kk, submitted, trai
 
 
 @pytest.mark.parametrize(("width", "shown", "hidden"), [
-    (80, ["Message", "CV", "Public", "Diff", "Rank", "Status"], ["Folds", "Translator", "Time"]),
+    (80, ["When", "Message", "CV", "Public", "Diff", "Status"], ["Folds", "Translator", "Time", "Rank"]),
     (120, ["When", "Message", "Translator", "Folds", "CV", "Public", "Diff", "Rank", "Time", "Status"], []),
     (200, ["When", "Message", "Translator", "Folds", "Ens", "CV", "Public", "Diff", "Rank", "Time", "Status"], []),
 ])  # fmt: skip
@@ -95,21 +95,34 @@ def test_columns_give_way_by_priority(kk, submitted, monkeypatch, width, shown, 
     assert lines[2].endswith("scored")
 
 
-def test_table_at_120_columns(kk, submitted, monkeypatch):
-    monkeypatch.setenv("TZ", "UTC")
+AT_80 = """\
+When          Message               CV   Public      Diff  Rank  Status
+─────────────────────────────────────────────────────────────────────────
+04 Nov 12:00  dry run  0.7300 ± 0.0040                           not sent
+03 Nov 12:00  both     0.7200 ± 0.0040  0.62000*  -0.1000     9  scored
+02 Nov 12:00  try 1    0.7100 ± 0.0040  0.61000   -0.1000    14  scored
+no room for ens, folds, time, move, translator
+* best public score
+"""
+AT_120 = """\
+When          Message  Translator   Folds  Ens               CV   Public      Diff  Rank  Move  Time  Status
+─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+04 Nov 12:00  dry run  ridge            5       0.7300 ± 0.0040                                 1:15  not sent
+03 Nov 12:00  both     ridge + mlp    5x3    2  0.7200 ± 0.0040  0.62000*  -0.1000     9    +5  1:15  scored
+02 Nov 12:00  try 1    ridge            5       0.7100 ± 0.0040  0.61000   -0.1000    14        1:15  scored
+* best public score
+"""
+
+
+@pytest.mark.parametrize(("width", "expected"), [(80, AT_80), (120, AT_120), (200, AT_120)])
+def test_table_looks_so(kk, submitted, monkeypatch, width, expected):
+    monkeypatch.setenv("COLUMNS", str(width))
     submitted(1, rank={"rank": 14, "teams": 90})
     submitted(
         2, message="both", translator="ridge + mlp", members=[{"run": "a"}, {"run": "b"}], seeds=3, rank={"rank": 9}
     )
     submitted(3, state="valid", ref=None, public_score=None, message="dry run")
-    assert kk("leaderboard").out == (
-        "When          Message  Translator   Folds  Ens               CV   Public      Diff  Rank  Time  Status\n"
-        "────────────────────────────────────────────────────────────────────────────────────────────────────────\n"
-        "04 Nov 12:00  dry run  ridge            5       0.7300 ± 0.0040                           1:15  not sent\n"
-        "03 Nov 12:00  both     ridge + mlp    5x3    2  0.7200 ± 0.0040  0.62000*  -0.1000  9 +5  1:15  scored\n"
-        "02 Nov 12:00  try 1    ridge            5       0.7100 ± 0.0040  0.61000   -0.1000    14  1:15  scored\n"
-        "* best public score\n"
-    )
+    assert kk("leaderboard").out == expected
 
 
 def test_rows_are_sorted_filtered_and_cut(kk, submitted):
@@ -198,7 +211,7 @@ def test_standing_is_told_with_its_change(kk, submitted, clean_world):
     add_standing(clean_world / "submissions_archive", "aml-competition", 15, 240)
     assert "rank 15 of 240 on the public board (looked up" in kk("leaderboard").out
     add_standing(clean_world / "submissions_archive", "aml-competition", 12, 241)
-    assert "rank 12 of 241 on the public board, up 3 since the look before" in kk("leaderboard").out
+    assert "rank 12 of 241 on the public board, up 3 (looked up" in kk("leaderboard").out
 
 
 def test_plot_draws_every_score_within_the_terminal(kk, submitted, monkeypatch):
@@ -276,7 +289,7 @@ def test_sync_remembers_the_rank(faulty, tiny, kk):  # noqa: F811
     (row,) = kk("leaderboard", "--json", "--sync").json
     assert row["rank"] is not None
     text = kk("leaderboard").out
-    assert "on the public board, unchanged since the look before" in text
+    assert "on the public board, unchanged (looked up" in text
     board = kk("leaderboard", "--public", "--json").json
     assert {"to_next", "to_top"} <= set(board[0])
     assert "rank" in kk("leaderboard", "--public").out.splitlines()[-1]
