@@ -138,9 +138,10 @@ def train_one(task: MemberTask, pairs: Pairs, folds: Folds, context: RunContext)
         InterruptedWork, KeyboardInterrupt: asked to stop; a later call goes on.
     """
     settings, progress, what = context.settings, context.progress, _words(task, context.settings)
-    if context.stop.before("prepare", "step", "save"):
-        context.stop.raise_stop(f"the start of {task.name}")
     closed = translators[settings.translator.name].closed_form
+    # a closed form keeps nothing of half its work
+    if context.stop.before("prepare", *(("finish",) if closed else ("step", "save"))):
+        context.stop.raise_stop(f"the start of {task.name}")
     watch = progress.start(what, None if closed else settings.train.epochs, "epochs")
     result = train_member(task, _fold(pairs, folds, task.fold, settings), context, watch)
     if result is not None:

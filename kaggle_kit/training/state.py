@@ -74,8 +74,8 @@ class StateFiles:
         return None
 
     def remove(self) -> None:
-        """Delete the states, and what a killed process left of one."""
-        for path in (self.newest, self.previous, *self.folder.glob(f".{STATE}.*.tmp")):
+        """Delete the states, and what killed processes left of files that they were writing."""
+        for path in (self.newest, self.previous, *self.folder.glob(".*.tmp")):
             path.unlink(missing_ok=True)
 
     def _check_space(self, count: int) -> None:

@@ -336,8 +336,9 @@ def _outcome_recorded(store: RunStore, run_id: str) -> Iterator[None]:
     try:
         yield
     except InterruptedWork as error:
-        store.update(run_id, state="interrupted")
         error.hint = f"{FREE_SPACE if isinstance(error, DiskFullError) else ''}kk train --resume {run_id}"
+        with contextlib.suppress(DiskFullError):  # a record that stays at "running" can be resumed as well
+            store.update(run_id, state="interrupted")
         raise
     except KeyboardInterrupt as stopped:
         store.update(run_id, state="interrupted")

@@ -9,6 +9,7 @@ from kaggle_kit.config import load_project
 from kaggle_kit.errors import ConfigError, InterruptedWork
 from kaggle_kit.settings import duration_of, duration_text
 from kaggle_kit.training.interrupts import Deadline, StopRequest
+from kaggle_kit.training.member import RESULT
 from kaggle_kit.training.state import STATE
 
 
@@ -114,3 +115,12 @@ def test_a_budget_that_is_over_at_once_stops_before_the_first_fold(pairs, settin
     late = Deadline(5, clock=clock, started=-10)
     with pytest.raises(InterruptedWork, match="stopped at the start of fold-0-seed-0, 10s into the time budget of 5s"):
         run(pairs, settings_of(), tmp_path, deadline=late)
+
+
+def test_a_closed_form_is_not_begun_when_it_would_not_be_finished(pairs, settings_of, tmp_path):
+    settings = settings_of(translator={"name": "ridge"})
+    assert slice_of(pairs, settings, tmp_path, 15) is None
+    started, finished = (sorted(path.parent.name for path in tmp_path.glob(f"*/{name}")) for name in ("*", RESULT))
+    assert set(started) == set(finished)
+    assert 0 < len(finished) < 3
+    assert slice_of(pairs, settings, tmp_path, 60).score.mrr > 0.5
