@@ -94,6 +94,7 @@ class _Resolution:
         self.schemas = schemas
         self.keys = all_keys()  # and the options of the choices in force, once these are known
         self.problems: list[str] = []
+        self.unknown_names: list[str] = []
         self.names = {"translator": self._chosen("translator")}
         self._add_recipe()
         self.names["loss"] = self._chosen("loss")
@@ -108,7 +109,9 @@ class _Resolution:
         settings = self._settings(given)
         problems = [problem for layer in self.layers for problem in layer.problems] + self.problems
         if problems:
-            raise ConfigError(list(dict.fromkeys(problems)))
+            about_choices = all(problem in self.unknown_names for problem in problems)
+            hint = "kk translators lists translators and losses with their options" if about_choices else ""
+            raise ConfigError(list(dict.fromkeys(problems)), hint)
         meanings = {key: known.meaning for key, known in self.keys.items()}
         return Project(self.root, settings, {key: item.origin for key, item in given.items()}, meanings)
 
@@ -121,7 +124,8 @@ class _Resolution:
         if known and isinstance(entry.value, str) and entry.value not in known:
             near = nearest(entry.value, known)
             choices = did_you_mean(near) or f"; choose one of {', '.join(sorted(known))}"
-            self.problems.append(f"{entry.label}: no {kind} is called {entry.value!r}{choices}")
+            self.unknown_names.append(f"{entry.label}: no {kind} is called {entry.value!r}{choices}")
+            self.problems.append(self.unknown_names[-1])
         return str(entry.value)
 
     def _reference(self) -> str:

@@ -57,9 +57,9 @@ def read_pairs(
     store = store or MemoryStore()
     captions, images = headers[keys.caption_embeddings].shape[0], headers[keys.image_embeddings].shape[0]
     jobs: dict[str, Callable[[], Any]] = {
-        "text": lambda: _read_floats(file, keys.caption_embeddings, "text", store),
+        "text": lambda: _read_floats(file, keys.caption_embeddings, "text", store, zeros=False),
         "image_of_caption": lambda: read_image_of_caption(file, keys.label, captions, images),
-        "images": lambda: _read_floats(file, keys.image_embeddings, "images", store),
+        "images": lambda: _read_floats(file, keys.image_embeddings, "images", store, zeros=False),
         "sha256": lambda: sha256_of(path),
         "captions": lambda: read_texts(file, keys.caption_texts),
         "image_names": lambda: read_texts(file, keys.image_names),
@@ -184,12 +184,13 @@ def _check_rows(file: NpzFile, key: str, header: ArrayHeader, rows: int, kinds: 
     raise DataError(f"{file.path}: {key} is {header}", f"expected ({rows},) of {kind}, as many as there are embeddings")
 
 
-def _read_floats(file: NpzFile, key: str, name: str, store: Store) -> list[str]:
-    """Read embeddings into the store as float32; sentences about rows that are not finite."""
+def _read_floats(file: NpzFile, key: str, name: str, store: Store, *, zeros: bool = True) -> list[str]:
+    """Read embeddings into the store as float32; sentences about rows that are not finite, or have no direction (``zeros`` not allowed)."""
     header = file.header(key)
     sink = store.create(name, header.shape, np.dtype(np.float32))
     bad_rows: list[np.ndarray] = []
     too_large: list[np.ndarray] = []
+    empty: list[np.ndarray] = []
     first = 0
     try:
         for rows in _row_blocks(file, key, header):
@@ -198,13 +199,20 @@ def _read_floats(file: NpzFile, key: str, name: str, store: Store) -> list[str]:
                 not_finite = ~np.isfinite(rows).all(axis=1)
                 bad_rows.append(first + np.flatnonzero(not_finite))
                 too_large.append(first + np.flatnonzero(~np.isfinite(single).all(axis=1) & ~not_finite))
+            if not zeros:
+                suspects = np.flatnonzero(single[:, 0] == 0)
+                empty.append(first + suspects[~single[suspects].any(axis=1)])
             sink.write(single)
             first += len(rows)
     finally:
         sink.close()
     return [
         f"{key}: {name_rows(rows)} {what}"
-        for found, what in ((bad_rows, "NaN or infinite values"), (too_large, "values too large for float32"))
+        for found, what in (
+            (bad_rows, "NaN or infinite values"),
+            (too_large, "values too large for float32"),
+            (empty, "zeros only, which is no direction"),
+        )
         if len(rows := np.concatenate([*found, np.empty(0, np.int64)]))
     ]
 

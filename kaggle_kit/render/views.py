@@ -400,7 +400,8 @@ def final_choice(choice: Any) -> View:
         [vars(one) for one in choice.candidates],
         style=lambda row: "bold" if row["id"] in chosen else "",
     )
-    yield line("recorded;" if choice.recorded else "not recorded;", f"select them at {choice.link}")
+    where = f"select them at {choice.link}" if choice.link else "a rehearsal has no page to select them at"
+    yield line("recorded;" if choice.recorded else "not recorded;", where)
 
 
 def rebuilt(result: Mapping[str, Any]) -> View:

@@ -117,11 +117,12 @@ class ValidationReport:
         """Whether the service can be expected to score the file."""
         return self.error_count == 0
 
-    def raise_for_errors(self, *, strict: bool = False) -> None:
+    def raise_for_errors(self, *, strict: bool = False, told: bool = False) -> None:
         """Do nothing for a valid file.
 
         Args:
             strict: whether warnings count as errors.
+            told: whether the problems have been shown already: the message then counts them only.
 
         Raises:
             SubmissionError: the file has errors; the message names the first of them.
@@ -130,8 +131,9 @@ class ValidationReport:
         count = self.error_count + (self.warning_count if strict else 0)
         if count:
             lines = [f"{self.path.name} is not a valid submission: {count} problem{'s' if count > 1 else ''}"]
-            lines += [f"  {problem}" for problem in bad[:5]]
-            lines += [f"  … and {count - 5} more"] if count > 5 else []
+            if not told:
+                lines += [f"  {problem}" for problem in bad[:5]]
+                lines += [f"  … and {count - 5} more"] if count > 5 else []
             raise SubmissionError("\n".join(lines), f"kk validate {self.path} lists them all")
 
     def to_dict(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class FinalChoice:
     Attributes:
         chosen: the choice, best estimate first.
         candidates: every scored submission, best estimate first.
-        link: the competition's page of submissions, the only place where they can be selected.
+        link: the competition's page of submissions, the only place where they can be selected; None for a rehearsal.
         proposed: chosen here, not by the user.
         recorded: the choice stands in the records.
         offset: how much public scores lie above CV on average; None when no submission has both.
@@ -67,7 +67,7 @@ class FinalChoice:
 
     chosen: list[Candidate]
     candidates: list[Candidate]
-    link: str
+    link: str | None
     proposed: bool
     recorded: bool
     offset: float | None
@@ -108,7 +108,7 @@ def final(
     if record:
         _record(store, records, chosen, proposed=not picks)
         progress.note(f"recorded as the final choice: {', '.join(names)}")
-    link = f"https://www.kaggle.com/competitions/{competition.slug}/submissions"
+    link = None if competition.rehearsal else f"https://www.kaggle.com/competitions/{competition.slug}/submissions"
     return FinalChoice(chosen, candidates, link, not picks, record, offset)
 
 

@@ -47,7 +47,7 @@ def load_project(
 
 
 def other_server(project: Project, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The server in force when it is not Kaggle's own, with the setting that names it, without any user name in it."""
+    """The server in force when it is not Kaggle's own, with the setting that names it, without any user name in it; None for no URL."""
     if project.settings.service.endpoint:
         url, source = project.settings.service.endpoint, project.origins.get("service.endpoint", "service.endpoint")
     elif environ.get("KAGGLE_API_ENDPOINT"):
@@ -55,4 +55,6 @@ def other_server(project: Project, environ: Mapping[str, str] = os.environ) -> s
     else:
         return None
     parts = urlsplit(url)
+    if not (parts.scheme and parts.netloc):
+        return None  # no URL: whoever connects says so
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path} ({source})"

@@ -81,3 +81,10 @@ def test_one_or_no_scored_submission(project, file):
     assert [one.id for one in final(project).chosen] == [only.id]
     with pytest.raises(UsageError, match="3 submissions named"):
         final(project, [only.id] * 3)
+
+
+def test_a_rehearsal_is_given_no_page_of_kaggles(make_project, project, file):
+    file(np.eye(4, dtype=np.float32), 0.5, None)
+    assert final(project).link.startswith("https://www.kaggle.com/competitions/small-competition/")
+    file(np.eye(4, dtype=np.float32), 0.5, None, rehearsal=True)
+    assert final(make_project(**{"competition.rehearsal": True})).link is None

@@ -37,4 +37,4 @@ def command(session: Session, file: Path, most: int, against: Path | None, stric
     """
     report = kaggle_kit.validate(session.project(), file, most=most, against=against, progress=session.progress)
     session.show(report, render.validation)
-    report.raise_for_errors(strict=strict)
+    report.raise_for_errors(strict=strict, told=True)
