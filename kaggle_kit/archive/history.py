@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from kaggle_kit.archive.records import Record
@@ -195,13 +196,14 @@ def history_table(
         runs: runs by id, for what older submission records do not say of theirs.
     """
     rows = [_row(record, runs or {}) for record in records if rehearsal or not record["rehearsal"]]
-    rows.sort(key=lambda row: (row["created"], row["id"]))
+    rows.sort(key=itemgetter("created", "id"))
     before = None
     for row in rows:
         if row["rank"] is not None:
             row["rank_change"] = None if before is None else before - row["rank"]
             before = row["rank"]
-    return HistoryTable(COLUMNS, _best_marked(rows, "public_score")).sorted(sort)
+    table = HistoryTable(COLUMNS, _best_marked(rows, "public_score")[::-1])
+    return table if sort == "newest" else table.sorted(sort)
 
 
 def run_table(runs: Iterable[Record], submissions: Iterable[Record]) -> HistoryTable:

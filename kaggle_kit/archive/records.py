@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -330,14 +331,12 @@ class RecordStore:
     def overview(self) -> Listing:
         """As :meth:`scan`, but each record has its ``listed`` fields only, which is many times faster for thousands."""
         rows = self._shorts()
-        records, broken = [], []
-        for row in rows:
-            if "broken" in row:
-                broken.append(Broken(row["id"], self._path(row["id"]), row["broken"], row["hint"]))
-            else:
-                records.append(Record(row, self.folder))
-        records.sort(key=lambda record: (record.created, record.id), reverse=True)
-        return Listing(records, sorted(broken, key=lambda one: one.id))
+        broken = [
+            Broken(row["id"], self._path(row["id"]), row["broken"], row["hint"]) for row in rows if "broken" in row
+        ]
+        whole = [row for row in rows if "broken" not in row] if broken else rows
+        whole.sort(key=itemgetter("created", "id"), reverse=True)
+        return Listing([Record(row, self.folder) for row in whole], sorted(broken, key=lambda one: one.id))
 
     def _shorts(self) -> builtins.list[dict[str, Any]]:
         """The short forms; an index that holds something else is made anew."""

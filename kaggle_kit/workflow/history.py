@@ -192,7 +192,7 @@ def _arranged(
         table = table.only(lambda row: row["created"] >= start)
     if days:
         table = by_day(table)
-    if not (days and sort == "newest"):
+    if sort != "newest":
         table = table.sorted(sort, reverse=reverse)
     elif reverse:
         table = replace(table, rows=table.rows[::-1])
