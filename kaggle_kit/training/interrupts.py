@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -56,6 +57,7 @@ class StopRequest:
         self.deadline = deadline
         self.out_of_time = False
         self.longest: dict[str, float] = {}
+        self._times: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
         return self.signal is not None or self.out_of_time
@@ -68,11 +70,16 @@ class StopRequest:
 
     @contextmanager
     def timed(self, work: str) -> Iterator[None]:
-        """Measure ``work``, so that :meth:`before` knows how long it may take."""
+        """Measure ``work``, so that :meth:`before` knows how long it may take.
+
+        The first of a kind warms up (libraries are loaded, kernels chosen): it counts only until there is a second.
+        """
         clock = time.monotonic if self.deadline is None else self.deadline.clock
         started = clock()
         yield
-        self.longest[work] = max(self.longest.get(work, 0.0), clock() - started)
+        self._times[work] += 1
+        former = self.longest.get(work, 0.0) if self._times[work] > 2 else 0.0
+        self.longest[work] = max(former, clock() - started)
 
     def before(self, *works: str) -> bool:
         """Whether to stop now, because the time left is shorter than the longest of each of ``works`` so far took together."""

@@ -74,7 +74,7 @@ def test_the_margin_is_a_tenth_of_a_short_budget():
 def test_it_stops_before_what_would_not_be_done_in_time():
     clock = Clock(0)
     stop = StopRequest(Deadline(100, clock=clock))
-    for seconds in (20, 30, 10):
+    for seconds in (25, 30, 5):
         with stop.timed("epoch"):
             clock.now += seconds
     assert not stop.before("step")
@@ -83,6 +83,16 @@ def test_it_stops_before_what_would_not_be_done_in_time():
     clock.now += 1
     assert stop.before("epoch")
     assert stop, "once out of time, always"
+
+
+def test_warming_up_is_not_taken_for_the_usual_time():
+    clock = Clock(0)
+    stop = StopRequest(Deadline(100, clock=clock))
+    for seconds in (40, 2):
+        with stop.timed("step"):
+            clock.now += seconds
+    clock.now += 40
+    assert not stop.before("step"), "18 seconds are left, a step takes 2"
 
 
 def slice_of(pairs, settings, folder, budget):
