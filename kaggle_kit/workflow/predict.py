@@ -73,13 +73,21 @@ def share_of(record: Record) -> float:
     return float(((record["config"] or {}).get("data") or {}).get("share", 1.0))
 
 
+def _preference(record: Record) -> tuple[bool, float]:
+    """What is sorted by, the least first, before the date."""
+    return share_of(record) < 1, 1.0 - record["cv"]["mrr"] if record["sweep"] else 0.0
+
+
 def _newest_finished(project: Project, store: RunStore) -> Record:
-    """The newest finished run of the project's competition, one on all data before others; the archive may hold those of others."""
+    """The newest finished run of the project's competition; the archive may hold those of others.
+
+    One on all data comes before points of a learning curve, one of its own before trials of a sweep, and of trials the best.
+    """
     competition = project.settings.competition
     own = store.list(
         where=lambda one: one["competition"] == competition.slug and one["rehearsal"] == competition.rehearsal
     )
-    finished = sorted((record for record in own if record.state == "done"), key=lambda one: share_of(one) < 1)
+    finished = sorted((record for record in own if record.state == "done"), key=_preference)
     if finished:
         return finished[0]
     if own:
