@@ -60,6 +60,14 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.records import list_submissions as list_submissions
     from kaggle_kit.workflow.records import load_run as load_run
     from kaggle_kit.workflow.records import load_submission as load_submission
+    from kaggle_kit.workflow.remote import list_kernels as list_kernels
+    from kaggle_kit.workflow.remote import remote_cancel as remote_cancel
+    from kaggle_kit.workflow.remote import remote_list as remote_list
+    from kaggle_kit.workflow.remote import remote_logs as remote_logs
+    from kaggle_kit.workflow.remote import remote_pull as remote_pull
+    from kaggle_kit.workflow.remote import remote_status as remote_status
+    from kaggle_kit.workflow.remote import remote_submit as remote_submit
+    from kaggle_kit.workflow.remote import remote_train as remote_train
     from kaggle_kit.workflow.study import Sweep as Sweep
     from kaggle_kit.workflow.study import load_sweep as load_sweep
     from kaggle_kit.workflow.submit import submit as submit
@@ -71,6 +79,7 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.validate import validate as validate
     from kaggle_kit.workflow.verify import verify as verify
     from kaggle_kit.workflow.verify import verify_caption as verify_caption
+    from kaggle_kit.workflow.wheels import make_wheels as make_wheels
 
 _PLACES = {
     "KaggleKitError": "errors:KaggleKitError",
@@ -92,6 +101,7 @@ _PLACES = {
     "final": "workflow.final:final",
     "learning_curve": "workflow.compare:learning_curve",
     "leaderboard": "workflow.history:history",
+    "list_kernels": "workflow.remote:list_kernels",
     "list_runs": "workflow.records:list_runs",
     "list_submissions": "workflow.records:list_submissions",
     "load_pairs": "embeddings:load_pairs",
@@ -101,6 +111,7 @@ _PLACES = {
     "load_sweep": "workflow.study:load_sweep",
     "load_test": "embeddings:load_test",
     "make_ensemble": "workflow.ensemble:ensemble",
+    "make_wheels": "workflow.wheels:make_wheels",
     "plan_prune": "workflow.keep:plan_prune",
     "plan_prune_runs": "workflow.keep:plan_prune_runs",
     "plot": "workflow.plot:plot",
@@ -111,6 +122,13 @@ _PLACES = {
     "rebuild_submission": "workflow.keep:rebuild_submission",
     "rehearse": "rehearsal.rehearse:rehearse",
     "reindex": "workflow.keep:reindex",
+    "remote_cancel": "workflow.remote:remote_cancel",
+    "remote_list": "workflow.remote:remote_list",
+    "remote_logs": "workflow.remote:remote_logs",
+    "remote_pull": "workflow.remote:remote_pull",
+    "remote_status": "workflow.remote:remote_status",
+    "remote_submit": "workflow.remote:remote_submit",
+    "remote_train": "workflow.remote:remote_train",
     "resume": "workflow.train:resume",
     "run_history": "workflow.history:run_history",
     "show_progress": "render.screen:show_progress",

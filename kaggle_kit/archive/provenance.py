@@ -12,7 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kaggle_kit.errors import KaggleKitError
+from kaggle_kit.files import read_json
 from kaggle_kit.version import VERSION
+
+BUILT_FROM = "built_from.json"
+"""Beside the package's modules in a wheel: the commit that it was built from."""
 
 PACKAGES = ("numpy", "torch", "scikit-learn", "pandas", "kaggle", "orjson", "safetensors")
 _TOKEN = re.compile(r"KGAT_[A-Za-z0-9_-]+|(?<=://)[^/@\s]+(?=@)")
@@ -29,7 +34,8 @@ def provenance(
     """What made a result, as plain data for its record.
 
     Args:
-        project: the project's folder, whose git commit counts; the package's own where that is in no repository. None: the current folder.
+        project: the project's folder, whose git commit counts; where that is in no repository, the package's own, or the one that its
+            wheel was built from. None: the current folder.
         argv: the command line; None: this process's. Whatever looks like a credential is taken out.
         environ: where credentials are looked up, to be taken out; None: this process's environment.
         git_timeout_s: seconds that git may take.
@@ -41,7 +47,7 @@ def provenance(
     folders = (project or Path.cwd(), Path(__file__).parent)
     repositories = (_git_state(folder, git_timeout_s) for folder in folders)
     return {
-        "git": next((state for state in repositories if state), None),
+        "git": next((state for state in repositories if state), None) or _built_from(),
         "versions": _versions(),
         "platform": {"system": platform.system(), "release": platform.release(), "machine": platform.machine()},
         "argv": [without_credentials(word, environ) for word in (sys.argv if argv is None else argv)],
@@ -80,6 +86,15 @@ def _git_state(folder: Path, timeout_s: float) -> dict[str, Any] | None:
         "dirty": dirty,
         "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None,
     }
+
+
+def _built_from() -> dict[str, Any] | None:
+    """The commit that the package's wheel was built from; None in a checkout, or when it was built outside of one."""
+    path = Path(__file__).parent.parent / BUILT_FROM
+    try:
+        return read_json(path)["git"]
+    except (KaggleKitError, OSError, KeyError, TypeError):
+        return None
 
 
 def _git(folder: Path, timeout_s: float, *words: str) -> bytes | None:

@@ -24,6 +24,8 @@ COMMANDS = (
     "fetch",
     "data",
     "train",
+    "remote",
+    "wheels",
     "predict",
     "submit",
     "leaderboard",

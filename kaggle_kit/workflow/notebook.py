@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kaggle_kit.archive import Record, SubmissionStore, provenance
@@ -28,6 +28,7 @@ def submit_notebook(
     file_name: str = "submission.csv",
     *,
     message: str,
+    run: Mapping[str, Any] | None = None,
     wait: bool = True,
     dry_run: bool = False,
     force: bool = False,
@@ -41,6 +42,7 @@ def submit_notebook(
         kernel: ``owner/slug`` of the notebook.
         version: number of its version.
         file_name: which of its output files.
+        run: record of the run that was trained there; its CV stands beside the score then.
         message, wait, dry_run, confirm, service: as in :func:`kaggle_kit.workflow.submit.submit`.
         force: submit the same version's file again.
 
@@ -57,7 +59,7 @@ def submit_notebook(
         settled = heal(store, service, competition, project.settings.submit, progress.note)
         record = next((one for one in settled if one["ref"] is not None and one["kernel"] == output), None)
         if record is None:
-            record = _filed(project, store, output, message, force=force)
+            record = _filed(project, store, output, message, run or {}, force=force)
             preflight(project, service, progress, force=force, notebook=True)
             if dry_run or (confirm is not None and not confirm(record)):
                 progress.note("nothing was sent")
@@ -75,7 +77,15 @@ def _output(kernel: str, version: int, file_name: str) -> dict[str, Any]:
     return {"kernel": kernel, "version": version, "file": file_name}
 
 
-def _filed(project: Project, store: SubmissionStore, output: dict[str, Any], message: str, *, force: bool) -> Record:
+def _filed(
+    project: Project,
+    store: SubmissionStore,
+    output: dict[str, Any],
+    message: str,
+    run: Mapping[str, Any],
+    *,
+    force: bool,
+) -> Record:
     """The record of this output: one that was never sent, else a new one."""
     competition = project.settings.competition
     same = store.list(where=lambda one: belongs(one, competition) and one["kernel"] == output)
@@ -92,11 +102,28 @@ def _filed(project: Project, store: SubmissionStore, output: dict[str, Any], mes
         "message": message,
         "kernel": output,
         "provenance": provenance(project.root),
+        **_of_run(run),
     }
     unsent = next((one for one in same if is_unsent(one)), None)
     if unsent is not None:
         return store.update(unsent, {name: value for name, value in fields.items() if name != "state"})
     return store.create(store.reserve(output["kernel"].rpartition("/")[2], hash_of(output)), fields)
+
+
+def _of_run(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What a submission's record says of the run behind it."""
+    if not run:
+        return {}
+    cv = run["cv"] or {}
+    return {
+        "run": run["id"],
+        "members": [{"run": run["id"], "weight": 1.0}],
+        "translator": run["translator"],
+        "folds": run["folds"].get("count"),
+        "seeds": run["seeds"],
+        "cv": cv.get("mrr"),
+        "cv_error": cv.get("error"),
+    }
 
 
 def _send(project: Project, store: SubmissionStore, service: KaggleService, record: Record) -> Record:

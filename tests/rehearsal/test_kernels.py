@@ -152,6 +152,7 @@ def test_push_whose_answer_is_lost_is_not_made_twice_and_found_again(server):
     assert service.kernels.find(SCRIPT, "marked 78") is None
 
 
+@pytest.mark.slow
 def test_long_list_of_files_is_read_to_its_end(play):
     service = play()
     push(service, "[open(f'{n}.txt', 'w').close() for n in range(250)]")
@@ -184,6 +185,7 @@ def test_data_set_is_made_versioned_and_attached(play, tmp_path):
         service.datasets.create(ref, "kk wheels", [wheel])
 
 
+@pytest.mark.slow
 def test_restarted_server_knows_what_ran(tmp_path):
     hosted = small_competition(tmp_path / "hosted")
     for version in (1, 2):
@@ -195,6 +197,7 @@ def test_restarted_server_knows_what_ran(tmp_path):
             assert logs == ["1", "2"][:version]
 
 
+@pytest.mark.slow
 def test_server_that_stops_ends_what_runs(tmp_path):
     hosted = small_competition(tmp_path / "hosted")
     with RehearsalServer(hosted, folder=tmp_path / "s") as server:

@@ -1,0 +1,93 @@
+"""Follow a notebook: its place in the queue, its status, its log as it is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from kaggle_kit.config import Project
+from kaggle_kit.errors import InterruptedWork, MissingError, ServiceError
+from kaggle_kit.kaggle_service import KaggleService, LogLine
+from kaggle_kit.progress import Progress, Task
+from kaggle_kit.workflow.remote_jobs import JobStore, RemoteJob
+
+GLANCE_S = 1.0
+"""Seconds after which the line that says how long the wait has been is written anew."""
+
+
+def follow(
+    project: Project, service: KaggleService, store: JobStore, job: RemoteJob, *, progress: Progress
+) -> Iterator[LogLine]:
+    """The log of the newest push, line by line as it comes, until its session has ended; the job's record is kept up to date.
+
+    Raises:
+        InterruptedWork: not ended within ``remote.wait_s``.
+        CredentialsError: refused.
+    """
+    settings, push = project.settings.remote, job.last
+    started, pause, told = time.monotonic(), settings.poll_first_s, 0
+    watch = progress.start(f"waiting for {job.kernel}", None, "s")
+    try:
+        while True:
+            before = job.last.state
+            job = look(service, store, job, progress=progress)
+            if job.last.state != before or told == 0:
+                watch.update(time.monotonic() - started, state=job.last.state.lower())
+            if job.last.finished:
+                yield from service.kernels.output(job.kernel, push.version).log[told:]
+                return
+            waited = time.monotonic() - started
+            if waited > settings.wait_s:
+                raise InterruptedWork(
+                    f"{job.kernel} has not ended after {waited:.0f} s ({job.last.state.lower()})",
+                    f"it goes on by itself: kk remote pull {job.name} fetches what it makes",
+                )
+            if job.last.state == "RUNNING":
+                for line in _stream(service, job, told):
+                    told, pause = told + 1, settings.poll_first_s
+                    yield line
+            _sleep(pause, started, watch)
+            pause = min(max(pause * 1.5, 0.01), settings.poll_last_s)
+    finally:
+        watch.finish()
+
+
+def look(service: KaggleService, store: JobStore, job: RemoteJob, *, progress: Progress) -> RemoteJob:
+    """The job after a look at the service; unchanged when that cannot be asked just now.
+
+    A push that may not have arrived is looked for by its mark.
+    """
+    push = job.last
+    if push.version is None:
+        found = service.kernels.find(job.kernel, push.id)
+        if found is None:
+            return store.update(job.name, push={"state": "REFUSED", "message": "it never arrived"})
+        job = store.update(job.name, push={"version": found.version, "url": found.url, "state": "QUEUED"})
+    try:
+        status = service.kernels.status(job.kernel, job.last.version)
+    except (ServiceError, MissingError) as error:
+        progress.note(f"cannot look at {job.kernel} just now: {error.message}")
+        return job
+    if (status.state, status.message) == (job.last.state, job.last.message):
+        return job
+    progress.note(f"{job.kernel}, version {job.last.version}: {status.state.lower().replace('_', ' ')}")
+    session = status.session or job.last.session
+    return store.update(job.name, push={"state": status.state, "message": status.message, "session": session})
+
+
+def _stream(service: KaggleService, job: RemoteJob, told: int) -> Iterator[LogLine]:
+    """What the log has beyond the first ``told`` lines, until it ends, breaks or is silent; it is opened again later."""
+    try:
+        for number, line in enumerate(service.kernels.log(job.kernel)):
+            if number >= told:
+                yield line
+    except (ServiceError, MissingError):
+        return  # an older server has no stream: the status goes on telling, and the log comes at the end
+
+
+def _sleep(seconds: float, started: float, watch: Task) -> None:
+    """Sleep, and let the waiting line go on meanwhile."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        watch.update(time.monotonic() - started)
+        time.sleep(min(left, GLANCE_S))
