@@ -63,12 +63,11 @@ class Channel:
         ours = isinstance(error, KaggleKitError)
         message = error.message if isinstance(error, KaggleKitError) else _words(error)
         hint = error.hint if isinstance(error, KaggleKitError) else ""
-        told = "".join(traceback.format_exception(error))[-LONGEST_LINE // 3 :]
+        for line in traceback.format_exception(error):
+            self.tell("traceback", text=line[: LONGEST_LINE // 4])
         kind = type(error).__name__ if ours else UNTOLD
         # a quarter each: JSON may write one character as several bytes
-        self.tell(
-            "failed", kind=kind, message=message[: LONGEST_LINE // 4], hint=hint[: LONGEST_LINE // 8], traceback=told
-        )
+        self.tell("failed", kind=kind, message=message[: LONGEST_LINE // 4], hint=hint[: LONGEST_LINE // 4])
 
 
 class _RemoteTask:
@@ -97,6 +96,7 @@ class Listener:
         self.open: dict[tuple[int, int], tuple[str, Task]] = {}
         self.left: set[int] = set()
         self.failures: list[Mapping[str, Any]] = []
+        self.tracebacks: dict[int, str] = {}
         self.run: Path | None = None
 
     def take(self, line: bytes) -> None:
@@ -124,7 +124,7 @@ class Listener:
         ours = [failure for failure in self.failures if failure["kind"] != UNTOLD]
         told = (ours or self.failures)[0]
         error = _rebuilt(told)
-        error.__cause__ = WorkerTraceback(f"in worker {told['worker']}:\n{told['traceback']}")
+        error.__cause__ = WorkerTraceback(f"in worker {told['worker']}:\n{self.tracebacks.get(told['worker'], '')}")
         return error
 
     def _on_hello(self, event: Mapping[str, Any]) -> None:
@@ -145,6 +145,9 @@ class Listener:
     def _on_finish(self, event: Mapping[str, Any]) -> None:
         _, task = self.open.pop((event["worker"], event["task"]))
         task.finish(event["summary"])
+
+    def _on_traceback(self, event: Mapping[str, Any]) -> None:
+        self.tracebacks[event["worker"]] = self.tracebacks.get(event["worker"], "") + event["text"]
 
     def _on_failed(self, event: Mapping[str, Any]) -> None:
         self.failures.append(event)

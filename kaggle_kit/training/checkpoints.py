@@ -20,9 +20,11 @@ HEADER = "kaggle_kit"
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
-    """Named tensors and a JSON ``header`` as the content of one safetensors file."""
+    """Named tensors and a JSON ``header`` as the content of one safetensors file: equal content, equal bytes."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {HEADER: orjson.dumps(header, default=str, option=orjson.OPT_SERIALIZE_NUMPY).decode()}
+    metadata = {
+        HEADER: orjson.dumps(header, default=str, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS).decode()
+    }
     return safetensors.torch.save(plain, metadata)
 
 

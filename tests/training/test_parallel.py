@@ -17,7 +17,7 @@ from small_training import run, weights_of
 
 from kaggle_kit import files
 from kaggle_kit.embeddings import fold_pairs
-from kaggle_kit.errors import InterruptedWork, KaggleKitError, TrainingError, UsageError
+from kaggle_kit.errors import InterruptedWork, TrainingError, UsageError
 from kaggle_kit.progress import Silence
 from kaggle_kit.training.checkpoints import load_tensors
 from kaggle_kit.training.crossvalidation import out_of_fold
@@ -116,12 +116,12 @@ def test_a_member_that_diverges_in_a_worker_diverges_here(pairs, settings_of, tm
 
 
 @pytest.mark.slow
-def test_an_unexpected_error_in_a_worker_is_told_with_its_traceback(pairs, settings_of, tmp_path):
+def test_an_error_of_a_worker_is_the_same_here_with_its_traceback(pairs, settings_of, tmp_path):
     (tmp_path / "fold-0-seed-0" / "predictions.npy").mkdir(parents=True)
-    with pytest.raises(KaggleKitError) as caught:
+    with pytest.raises(UsageError, match=r"fold-0-seed-0.predictions\.npy: Is a directory") as caught:
         run(pairs, settings_of(workers=2), tmp_path)
-    assert "predictions.npy" in caught.value.message
-    assert "Traceback" in str(caught.value.__cause__)
+    assert "choose a folder that you may write to" in caught.value.hint
+    assert "Traceback (most recent call last)" in str(caught.value.__cause__)
 
 
 @pytest.mark.slow
