@@ -13,8 +13,8 @@ from kaggle_kit.metrics import unit
 from kaggle_kit.registry import Registry
 from kaggle_kit.settings import Section
 
-BLOCK_ROWS = 8192
-"""Captions translated at once: bounds the memory of the hidden layers."""
+BLOCK_ROWS = 2048
+"""Captions translated at once: bounds the memory of the hidden layers. Four times as many took a quarter more processor time on a CPU."""
 
 
 @dataclass(frozen=True)
