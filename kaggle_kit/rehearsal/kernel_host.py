@@ -228,6 +228,7 @@ class KernelHost:
         in_time = self._wait(version, process)
         for reader in readers:
             reader.join(timeout=10)
+        _token_file(version).unlink(missing_ok=True)
         self._conclude(version, process.returncode, in_time=in_time)
 
     def _wait(self, version: Version, process: subprocess.Popen[bytes]) -> bool:
@@ -293,7 +294,7 @@ class KernelHost:
             names = ("http_proxy", "https_proxy", "all_proxy")
             return own | {name: BROKEN_PROXY for lower in names for name in (lower, lower.upper())}
         served = self._environ()
-        token = root / "etc" / "secrets" / "kaggle" / "api-v1-token"
+        token = _token_file(version)
         token.parent.mkdir(parents=True)
         token.write_text(served["KAGGLE_API_TOKEN"])
         token.chmod(0o600)
@@ -302,6 +303,11 @@ class KernelHost:
             "KAGGLE_API_V1_TOKEN": str(token),
             "KAGGLE_DATA_PROXY_URL": served["KAGGLE_API_ENDPOINT"],
         }
+
+
+def _token_file(version: Version) -> Path:
+    """Where a session with internet finds what it logs in with."""
+    return version.folders.root / "etc" / "secrets" / "kaggle" / "api-v1-token"
 
 
 def _lay_out(version: Version, mounts: Mapping[str, Path]) -> None:

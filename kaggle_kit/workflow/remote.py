@@ -12,6 +12,7 @@ from kaggle_kit.archive import Record, RunStore, provenance
 from kaggle_kit.archive.ids import timestamp, utc_now
 from kaggle_kit.config import Project, Settings
 from kaggle_kit.errors import (
+    CredentialsError,
     DataError,
     InterruptedWork,
     KaggleKitError,
@@ -29,14 +30,20 @@ from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.notebook import submit_notebook
 from kaggle_kit.workflow.pack import make_pack, script_of
 from kaggle_kit.workflow.records import load_run
-from kaggle_kit.workflow.remote_jobs import REFUSED, JobStore, RemoteJob, RemotePush
-from kaggle_kit.workflow.remote_output import bring_home, failure_in
+from kaggle_kit.workflow.remote_jobs import JobStore, RemoteJob, RemotePush
+from kaggle_kit.workflow.remote_output import bring_home, last_words
 from kaggle_kit.workflow.remote_watch import follow, look
 from kaggle_kit.workflow.train import Run
 from kaggle_kit.workflow.wheel import requirements
 
 LONGEST_SLUG = 50
 RESUMABLE = ("interrupted",)
+
+FAMILIES: dict[int | None, type[KaggleKitError]] = {
+    kind.exit_code: kind
+    for kind in (UsageError, DataError, CredentialsError, ServiceError, TrainingError, MissingError)
+}
+"""The error that a failed training there is here, by what ``kk`` ended with."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ def remote_train(
         CredentialsError: not logged in, or the competition's rules not accepted.
         ServiceError: the network or the service failed; the record tells how far it got.
         InterruptedWork: stopped by the time limit and pulled (go on with ``resume``), cancelled, or not ended in time.
-        DataError, TrainingError, KaggleKitError: the training failed there, with its last words; its log is here.
+        Any family (DataError, TrainingError, …): the training failed there, with its last words and its exit code; its log is here.
     """
     service = connect(project, service, progress=progress)
     store = JobStore(project.models_dir)
@@ -268,7 +275,7 @@ def _new_job(project: Project, service: KaggleService, store: JobStore, name: st
         competition=settings.competition.slug,
         rehearsal=settings.competition.rehearsal,
         created=timestamp(now),
-        git=provenance(project.root)["git"],
+        git=None,
         config_digest=settings.digest(),
     )
 
@@ -331,9 +338,11 @@ def _push(
         "run": job.run,
         "command": [*command, "--time-budget", f"{budget_s:.0f}s"] if budget_s >= 1 else command,
         "budget_s": budget_s,
+        "session_s": session_s,
         "requires": requirements(),
         "wheels": remote.wheels,
     }
+    job = replace(job, git=provenance(project.root)["git"], pushes=(*job.pushes, push))
     pack = make_pack(project, settings, job.git, secrets=service.credentials.secrets)
     script = script_of(pack, content, limit_mb=remote.pack_mb)
     asked = Push(
@@ -347,14 +356,19 @@ def _push(
         kernels=(job.kernel,) if job.run else (),
         timeout_s=max(1, int(session_s)),
     )
-    job = replace(job, pushes=(*job.pushes, push))
-    job = store.create(job) if len(job.pushes) == 1 else store.update(job.name, pushes=job.pushes)
+    if len(job.pushes) == 1:
+        store.create(job)
+    else:
+        store.update(job.name, git=job.git, pushes=job.pushes)
     return _sent(service, store, job, asked, progress)
 
 
 def _sent(service: KaggleService, store: JobStore, job: RemoteJob, asked: Push, progress: Progress) -> RemoteJob:
     """Push once, and keep what came of it."""
-    progress.note(f"pushing {asked.kernel}: {len(asked.text) / 1e3:,.0f} kB, commit {_commit(job)}")
+    progress.note(
+        f"pushing {asked.kernel}: {len(asked.text) / 1e3:,.0f} kB, commit {_commit(job)}; "
+        f"{asked.machine or 'no accelerator'}, {duration_text(job.last.session_s)} at most"
+    )
     try:
         pushed = service.kernels.push(asked)
     except AnswerLost:
@@ -363,7 +377,7 @@ def _sent(service: KaggleService, store: JobStore, job: RemoteJob, asked: Push, 
             raise
         pushed = found
     except KaggleKitError as error:
-        store.update(job.name, push={"state": REFUSED, "message": error.message})
+        store.refuse(job.name, error.message)
         raise
     progress.note(f"version {pushed.version} is at {pushed.url}")
     changes = {"version": pushed.version, "url": pushed.url, "session": pushed.session, "state": "QUEUED"}
@@ -450,7 +464,7 @@ def _outcome(project: Project, store: JobStore, job: RemoteJob) -> RemoteResult:
 
     Raises:
         InterruptedWork: the time limit or somebody stopped it.
-        DataError, TrainingError, KaggleKitError: it failed.
+        KaggleKitError: it failed; of the family that the error there was of.
     """
     run = load_run(project, job.run) if job.run else None
     if job.run_state == "done":
@@ -467,11 +481,12 @@ def _outcome(project: Project, store: JobStore, job: RemoteJob) -> RemoteResult:
         raise InterruptedWork(
             f"{job.kernel} was stopped by the time limit before it had begun to train", "allow more time: --session"
         )
-    why = failure_in(folder) or job.last.message or "no reason in its log"
-    kinds: dict[int | None, type[KaggleKitError]] = {3: DataError, 7: TrainingError}
-    raise kinds.get(job.last.exit, KaggleKitError)(
-        f"{job.kernel} failed in version {job.last.version}: {why}",
-        f"the whole log is in {folder / 'log.txt'}; {job.last.url}",
+    if job.run is None and job.last.state == "COMPLETE":
+        raise DataError(f"{job.kernel} left no run among its output", f"what it wrote is in {folder}")
+    why, hint = last_words(folder)
+    raise FAMILIES.get(job.last.exit, KaggleKitError)(
+        f"{job.kernel} failed in version {job.last.version}: {why or job.last.message or 'no reason in its log'}",
+        "; ".join(filter(None, [hint, f"its log is in {folder / 'log.txt'}", job.last.url])),
     )
 
 

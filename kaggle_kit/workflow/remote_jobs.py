@@ -67,7 +67,7 @@ class RemoteJob:
         kernel: ``owner/slug``.
         label: name of the run, or the translator's.
         created: ISO 8601, UTC.
-        git: the commit of the code that was sent first.
+        git: the commit of the code that was sent last.
         config_digest: hash of the settings that were sent first.
         run: id of the run that came of it; None until pulled.
         run_state: state of that run when it was last pulled.
@@ -129,6 +129,13 @@ class JobStore:
             if (push := changes.pop("push", None)) is not None:
                 changes["pushes"] = (*job.pushes[:-1], replace(job.last, **push))
             return self._write(replace(job, **changes))
+
+    def refuse(self, name: str, message: str) -> RemoteJob:
+        """Note that the newest push was not taken; one that should have gone on with a run is forgotten, so that another can."""
+        with self._locked(name):
+            job = self.read(name)
+            refused = replace(job.last, state=REFUSED, message=message)
+            return self._write(replace(job, pushes=job.pushes[:-1] or (refused,)))
 
     def _locked(self, name: str):  # type: ignore[no-untyped-def]  # a context manager
         return hold_lock(self.folder / f".{name}.lock", 30.0, f"remote training {name}")

@@ -12,13 +12,16 @@ from typing import Any
 from kaggle_kit.archive import Record, RunStore
 from kaggle_kit.archive.ids import timestamp, utc_now
 from kaggle_kit.config import Project
-from kaggle_kit.errors import DataError, KaggleKitError, MissingError, ServiceError, storage_errors
+from kaggle_kit.errors import DataError, ServiceError, storage_errors
 from kaggle_kit.files import read_json, sha256_of, write_bytes
 from kaggle_kit.kaggle_service import KaggleService, KernelFile, LogLine
 from kaggle_kit.kaggle_service.unpack import inside, safe_path
 from kaggle_kit.progress import Progress, Silence, size
 from kaggle_kit.workflow.remote_jobs import JobStore, RemoteJob, RemotePush
 from kaggle_kit.workflow.remote_script import REPORT
+
+LOG_MARGIN = 11
+"""Characters in front of each line of a stored log: the seconds since the start, and a gap."""
 
 RUNS = "models_archive"
 """Where a notebook keeps its runs; the project there has the default folders."""
@@ -68,7 +71,11 @@ class _Notes(Silence):
 
 def log_text(lines: list[LogLine]) -> str:
     """A log as text, one line each, seconds in front."""
-    return "".join(f"{'' if line.seconds is None else f'{line.seconds:9.1f}'}  {line.text}\n" for line in lines)
+    return "".join(
+        f"{'' if line.seconds is None else f'{line.seconds:.1f}':>{LOG_MARGIN - 2}}  {text}\n"
+        for line in lines
+        for text in line.text.split("\n")
+    )
 
 
 def _report(
@@ -114,7 +121,8 @@ def _fetch(
             f"the list may lag: kk remote pull {job.name} tries again; or look at {push.url}/output",
         )
     total = sum(row.get("size") or files[name].size or 0 for name, row in wanted.items())
-    task = progress.start(f"pulling {len(wanted)} files", total, "B")
+    files_in_words = f"{len(wanted)} file{'s' * (len(wanted) != 1)}"
+    task = progress.start(f"pulling {files_in_words}", total, "B")
     done = 0
     for name, row in wanted.items():
         path = inside(folder, name)
@@ -128,9 +136,8 @@ def _fetch(
                 )
         done += row.get("size") or path.stat().st_size
         task.update(done)
-    task.finish(
-        f"pulled {len(wanted)} files, {size(done)}, {'every hash compared' if wanted else 'nothing to compare'}"
-    )
+    compared = "every hash compared" if all(row.get("sha256") for row in wanted.values()) else "no hashes to compare"
+    task.finish(f"pulled {files_in_words}, {size(done)}, {compared}")
 
 
 def _is_passing(name: str) -> bool:
@@ -197,11 +204,15 @@ def _origin(job: RemoteJob, push: RemotePush) -> dict[str, Any]:
     }
 
 
-def failure_in(folder: Path) -> str:
-    """The last words of a log, for an error: what ``kk`` gave as its error, else the last line."""
-    with suppress(OSError, KaggleKitError, MissingError):
-        lines = [line.strip() for line in (folder / "log.txt").read_text(encoding="utf-8").splitlines() if line.strip()]
-        texts = [line.partition("  ")[2] or line for line in lines]
-        errors = [text.strip() for text in texts if text.strip().startswith(("Error:", "Hint:"))]
-        return "; ".join(errors[-2:] or texts[-1:])
-    return ""
+def last_words(folder: Path) -> tuple[str, str]:
+    """What ``kk`` gave in a log as its last error and as the hint to it; the log's last line where there is no error."""
+    try:
+        rows = (folder / "log.txt").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "", ""
+    texts = [text for row in rows if (text := row[LOG_MARGIN:].strip())]
+    said = {
+        word: next((text.removeprefix(word).strip() for text in reversed(texts) if text.startswith(word)), "")
+        for word in ("Error:", "Hint:")
+    }
+    return said["Error:"] or next(iter(texts[-1:]), ""), said["Hint:"]

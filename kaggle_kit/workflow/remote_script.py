@@ -39,9 +39,9 @@ def main():
     install_missing(root / "kaggle" / "input", scratch)
     if JOB["run"]:
         take_over(root / "kaggle" / "input", working)
-    code, predicted = kk(JOB["command"], working, scratch), None
-    if code == 0:
-        predicted = kk(["predict", "-o", "submission.csv"], working, scratch)
+    code, predicted = kk(JOB["command"], working, scratch, JOB["budget_s"]), None
+    if code == 0:  # what was kept back for saving is free now
+        predicted = kk(["predict", "-o", "submission.csv"], working, scratch, 0.95 * JOB["session_s"])
     leave_report(working, code, predicted)
     return 0 if code in (0, RESUMABLE) else code
 
@@ -88,14 +88,14 @@ def take_over(inputs, working):
     shutil.copytree(found, working / "models_archive" / run)
 
 
-def kk(words, working, scratch):
-    """Run a ``kk`` command of the packed code until it ends, or is stopped so that it can go on; its exit code."""
+def kk(words, working, scratch, limit_s):
+    """Run a ``kk`` command of the packed code until it ends, or is stopped ``limit_s`` after the session began; its exit code."""
     paths = os.pathsep.join(str(scratch / name) for name in ("code", "site"))
     environ = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
     process = subprocess.Popen([sys.executable, "-m", "kaggle_kit", *words], cwd=working, env=environ)
     former = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
-        process.wait(max(1.0, JOB["budget_s"] - (time.monotonic() - STARTED)))
+        process.wait(max(1.0, limit_s - (time.monotonic() - STARTED)))
     except subprocess.TimeoutExpired:
         process.terminate()
         process.wait()

@@ -6,10 +6,13 @@ import time
 from collections.abc import Iterator
 
 from kaggle_kit.config import Project
-from kaggle_kit.errors import InterruptedWork, MissingError, ServiceError
+from kaggle_kit.errors import CredentialsError, InterruptedWork, MissingError, ServiceError
 from kaggle_kit.kaggle_service import KaggleService, LogLine
 from kaggle_kit.progress import Progress, Task
 from kaggle_kit.workflow.remote_jobs import JobStore, RemoteJob
+
+DENIALS = 5
+"""Looks in a row that may be refused: a notebook that has just been made is not to be seen everywhere at once."""
 
 GLANCE_S = 1.0
 """Seconds after which the line that says how long the wait has been is written anew."""
@@ -25,12 +28,17 @@ def follow(
         CredentialsError: refused.
     """
     settings, push = project.settings.remote, job.last
-    started, pause, told = time.monotonic(), settings.poll_first_s, 0
+    started, pause, told, refused = time.monotonic(), settings.poll_first_s, 0, 0
     watch = progress.start(f"waiting for {job.kernel}", None, "s")
     try:
         while True:
             before = job.last.state
-            job = look(service, store, job, progress=progress)
+            try:
+                job, refused = look(service, store, job, progress=progress), 0
+            except CredentialsError:  # a notebook that is new may be denied for a moment
+                refused += 1
+                if refused == DENIALS:
+                    raise
             if job.last.state != before or told == 0:
                 watch.update(time.monotonic() - started, state=job.last.state.lower())
             if job.last.finished:
@@ -61,7 +69,7 @@ def look(service: KaggleService, store: JobStore, job: RemoteJob, *, progress: P
     if push.version is None:
         found = service.kernels.find(job.kernel, push.id)
         if found is None:
-            return store.update(job.name, push={"state": "REFUSED", "message": "it never arrived"})
+            return store.refuse(job.name, "it never arrived")
         job = store.update(job.name, push={"version": found.version, "url": found.url, "state": "QUEUED"})
     try:
         status = service.kernels.status(job.kernel, job.last.version)

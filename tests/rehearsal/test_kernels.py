@@ -59,12 +59,12 @@ pathlib.Path(os.environ["HOME"], "y").mkdir(parents=True)
     assert (pushed.kernel, pushed.version) == (SCRIPT, 1)
     status = ended(service)
     assert (status.state, status.message) == ("ERROR", "Your notebook failed: it ended with exit code 1.")
-    log = [line.text for line in service.kernels.log(SCRIPT)]
-    assert log[:2] == [f"attached ['{SLUG}']", "here True"]
-    assert "NotADirectoryError" in log[-1]  # no HOME to write to
+    log = [(line.stream, line.text) for line in service.kernels.log(SCRIPT)]
+    assert [text for stream, text in log if stream == "stdout"] == [f"attached ['{SLUG}']", "here True"]
+    assert "NotADirectoryError" in [text for stream, text in log if stream == "stderr"][-1]  # no HOME to write to
     output = service.kernels.output(SCRIPT, 1)
     assert [(file.name, file.size) for file in output.files] == [("a/b/x.txt", 1000)]
-    assert [line.text for line in output.log] == log
+    assert [(line.stream, line.text) for line in output.log] == log
     got = service.kernels.download(SCRIPT, 1, output.files[0], tmp_path / "got.txt")
     assert got.path.read_text() == "x" * 1000
 

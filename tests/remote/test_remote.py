@@ -69,6 +69,17 @@ def test_run_that_its_time_limit_stopped_goes_on_from_its_own_output(kk, serve, 
 
 
 @pytest.mark.slow
+def test_run_can_go_on_after_a_push_that_was_refused(kk, serve):
+    server = serve()
+    assert kk("remote", "train", "--name", "stops", "--gpu", "cpu").code == 75
+    server.fault("SaveKernel", answer(200, b'{"error": "Maximum batch CPU session count of 5 reached."}'))
+    refused = kk("remote", "train", "--resume", "--gpu", "cpu")
+    assert refused.code == 6
+    assert "Maximum batch CPU session count of 5 reached" in refused.err
+    assert kk("remote", "train", "--resume", "--gpu", "cpu").code == 0
+
+
+@pytest.mark.slow
 def test_until_done_takes_as_many_sessions_as_it_needs(kk, serve):
     server = serve()
     outcome = kk("--json", "remote", "train", "--name", "stops", "--gpu", "cpu", "--until-done")
@@ -80,7 +91,7 @@ def test_training_that_fails_there_fails_here_with_its_last_words(kk, serve):
     serve()
     outcome = kk("remote", "train", "--name", "fails", "--gpu", "cpu")
     assert outcome.code == 7
-    assert "loss is not finite at step 3" in outcome.err
+    assert "failed in version 1: loss is not finite at step 3" in outcome.err
     assert "log.txt" in outcome.err
     assert run_record("fails")["state"] == "failed"
 
@@ -95,7 +106,11 @@ def test_session_that_is_killed_leaves_a_run_that_can_go_on(kk, serve):
 
 
 @pytest.mark.parametrize(
-    ("mood", "problem"), [("lies", "came with sha256"), ("lacks", "are not in the service's list, models_archive/")]
+    ("mood", "problem"),
+    [
+        ("lies", "came with sha256"),
+        pytest.param("lacks", "are not in the service's list, models_archive/", marks=pytest.mark.slow),
+    ],
 )
 def test_output_that_is_not_what_the_notebook_wrote_is_not_filed(kk, serve, mood, problem):
     serve()
@@ -322,6 +337,15 @@ def test_code_competition_takes_the_file_of_the_version_that_was_pushed(kk, serv
     assert (record["state"], record["kernel"]["version"], record["kernel"]["file"]) == ("scored", 1, "submission.csv")
     assert (record["run"], record["cv"]) == (RUN.format("done"), 0.5)
     assert kk("remote", "submit", "-m", "again").code == 5
+
+
+@pytest.mark.slow
+def test_notebook_that_can_only_be_seen_after_a_while_is_waited_for(kk, serve):
+    server = serve()
+    server.fault("GetKernelSessionStatus", rpc_error(403, "Permission 'kernelSessions.get' was denied"), times=3)
+    assert kk("remote", "train", "--name", "done", "--gpu", "cpu").code == 0
+    server.fault("GetKernelSessionStatus", rpc_error(403, "Permission 'kernelSessions.get' was denied"), times=99)
+    assert kk("remote", "train", "--name", "done", "--gpu", "cpu").code == 4
 
 
 def test_nothing_known_is_told_kindly(kk, project):
