@@ -18,7 +18,8 @@ def hide_images(pairs: Pairs, count: int, seed: int = 0) -> tuple[Pairs, TestCap
     Args:
         pairs: the training data.
         count: images to hide.
-        seed: another seed, other images.
+        seed: another seed, other images: seeds 0, 1, … hide disjoint sets until all images were hidden once, then begin
+            with another shuffle.
 
     Returns:
         The training part, the test captions with ids from 1, and the answers (count, d_image) float32 in id order.
@@ -33,8 +34,10 @@ def hide_images(pairs: Pairs, count: int, seed: int = 0) -> tuple[Pairs, TestCap
             f"cannot hide {count} of {len(candidates)} different images with captions",
             f"choose a number from 1 to {max(1, len(candidates) - 2)}",
         )
-    rng = np.random.default_rng(seed)
-    hidden_groups = rng.permutation(candidates)[:count]
+    draws_of_a_shuffle = len(candidates) // count
+    rng = np.random.default_rng(seed // draws_of_a_shuffle)
+    first = seed % draws_of_a_shuffle * count
+    hidden_groups = rng.permutation(candidates)[first : first + count]
     rows = _one_caption_each(pairs, groups, hidden_groups, rng)
     test = TestCaptions(np.arange(1, count + 1), pairs.text[rows], pairs.captions[rows], pairs.file)
     train = pairs.take_images(~np.isin(groups, hidden_groups))

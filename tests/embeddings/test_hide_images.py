@@ -69,3 +69,9 @@ def test_hiding_nothing_or_nearly_all_is_refused(pairs: Pairs, count: int) -> No
     with pytest.raises(UsageError, match=rf"cannot hide {count} of 40 different images") as caught:
         hide_images(pairs, count)
     assert "from 1 to 38" in caught.value.hint
+
+
+def test_draws_hide_disjoint_images_until_all_were_hidden_once(pairs: Pairs) -> None:
+    hidden = [_rows(hide_images(pairs, 10, seed=seed)[2]) for seed in range(5)]
+    assert set.union(*hidden[:4]) == _rows(pairs.images)
+    assert hidden[4] not in hidden[:4]

@@ -25,7 +25,7 @@ from kaggle_kit.cli.session import Session, pass_session
     default=0,
     show_default=True,
     metavar="N",
-    help="Which images are hidden; another number, others.",
+    help="Which images are hidden: draws 0, 1, … are disjoint until every image was hidden once.",
 )
 @preset_option
 @setting_option("--folds", key="folds.count", metavar="N")
