@@ -19,7 +19,7 @@ from kaggle_kit.translators.base import BLOCK_ROWS, FitData, Translator, transla
 from kaggle_kit.translators.closed_form import Spectrum, fit_whitened_ridge
 from kaggle_kit.translators.dropout import Dropout
 
-BIAS_CAPTIONS = 8192
+BIAS_CAPTIONS = 4096
 """Training captions whose mean prediction corrects for hubs: enough for a mean, and quick."""
 
 
