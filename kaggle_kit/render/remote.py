@@ -91,6 +91,4 @@ def wheels(result: Any) -> View:
         yield line(note)
     if result.ref:
         yield line(f"data set {result.ref} is ready: {result.url}")
-        yield line(
-            f"in a notebook, offline: pip install --no-index --no-deps --find-links={result.mount} {result.mount}/*.whl"
-        )
+        yield line(f"in a notebook, offline: pip install --no-index --find-links={result.mount} kaggle_kit")

@@ -144,7 +144,8 @@ def _clear(folder: Path) -> None:
 def _download(project: Project, folder: Path, missing: Sequence[str], progress: Progress) -> None:
     """Have pip download exactly ``missing``, for the notebooks' Python and platform."""
     settings = project.settings.wheels
-    target = [f"--python-version={settings.python}", f"--platform={settings.platform}", "--only-binary=:all:"]
+    platforms = [f"--platform={name}" for name in platforms_of(settings.platform)]
+    target = [f"--python-version={settings.python}", *platforms, "--only-binary=:all:"]
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check", *target]
     progress.note(f"downloading {', '.join(missing)} for Python {settings.python} on {settings.platform}")
     try:
@@ -161,9 +162,25 @@ def _download(project: Project, folder: Path, missing: Sequence[str], progress: 
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise ServiceError(
-            f"pip could not download the wheels: {lines[-1] if lines else 'it gave no reason'}",
+            f"pip could not download the wheels: {lines[-1].removeprefix('ERROR: ') if lines else 'it gave no reason'}",
             "check the network, and that wheels.python and wheels.platform are those of the image",
         )
+
+
+_LEGACY = {"17": "manylinux2014", "12": "manylinux2010", "5": "manylinux1"}
+"""Older names of platforms, by the version of glibc that they stand for."""
+
+
+def platforms_of(platform: str) -> list[str]:
+    """``platform`` and every older one whose wheels run on it; pip takes a platform that it is given at its word."""
+    found = re.fullmatch(r"manylinux_2_(\d+)_(\w+)", platform)
+    if not found:
+        return [platform]
+    names = []
+    for minor in range(int(found[1]), 4, -1):
+        names.append(f"manylinux_2_{minor}_{found[2]}")
+        names += [f"{_LEGACY[str(minor)]}_{found[2]}"] if str(minor) in _LEGACY else []
+    return names
 
 
 # --- the data set

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import zipfile
 from importlib.metadata import distributions
+from pathlib import Path
 
 import pytest
 from faults import answer
 
+from kaggle_kit.workflow import remote_script
 from kaggle_kit.workflow.wheel import WHEEL_NAME
+from kaggle_kit.workflow.wheels import platforms_of
 
 
 @pytest.fixture
@@ -23,6 +26,32 @@ def image(project):
         return "image.json"
 
     return write
+
+
+def small_wheel(folder: Path, name: str, version: str) -> None:
+    """A wheel with one empty module."""
+    info = f"{name}-{version}.dist-info"
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name}.py", "")
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+
+
+@pytest.mark.slow
+def test_notebook_installs_what_its_image_lacks_into_a_folder_of_its_own(tmp_path, monkeypatch):
+    inputs, scratch = tmp_path / "input", tmp_path / "scratch"
+    small_wheel(inputs / "datasets" / "ann" / "kk-wheels", "made_up_package", "2.0")
+    job = {"requires": ["click>=8.1", "made-up-package>=1"], "wheels": "ann/kk-wheels"}
+    monkeypatch.setattr(remote_script, "JOB", job)
+    remote_script.install_missing(inputs, scratch)
+    assert (scratch / "site" / "made_up_package.py").is_file()
+    assert not (scratch / "site" / "click").exists()
+    monkeypatch.setattr(remote_script, "JOB", {**job, "wheels": "ann/none"})
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(SystemExit, match="the image lacks made-up-package>=1, and they could not be installed"):
+        remote_script.install_missing(inputs, scratch)
 
 
 def test_only_ours_is_built_for_an_image_that_has_all_else(kk, image):
@@ -42,11 +71,7 @@ def test_what_is_large_is_never_downloaded_and_what_is_old_is_left_and_told(kk, 
 
 @pytest.mark.slow
 def test_exactly_what_the_image_lacks_is_downloaded(kk, image, project, monkeypatch, tmp_path):
-    info = "six-1.17.0.dist-info"
-    with zipfile.ZipFile(tmp_path / "six-1.17.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: six\nVersion: 1.17.0\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", "")
+    small_wheel(tmp_path, "six", "1.17.0")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     made = kk("--json", "wheels", "--no-push", "--have", image("six"))
@@ -87,6 +112,13 @@ def test_data_set_that_never_gets_ready_is_left_to_itself(kk, serve, image):
     outcome = kk("wheels", "--have", image(), "--set", "wheels.ready_s=0.05")
     assert outcome.code == 75
     assert "is not ready after" in outcome.err
+
+
+def test_every_older_platform_is_asked_for_too():
+    names = platforms_of("manylinux_2_28_x86_64")
+    assert names[0] == "manylinux_2_28_x86_64"
+    assert {"manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_5_x86_64", "manylinux1_x86_64"} <= set(names)
+    assert platforms_of("macosx_11_0_arm64") == ["macosx_11_0_arm64"]
 
 
 @pytest.mark.parametrize(
