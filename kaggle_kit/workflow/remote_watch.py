@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from kaggle_kit.config import Project
-from kaggle_kit.errors import CredentialsError, InterruptedWork, MissingError, ServiceError
+from kaggle_kit.errors import CredentialsError, InterruptedWork, KaggleKitError, MissingError, ServiceError
 from kaggle_kit.kaggle_service import KaggleService, LogLine
 from kaggle_kit.progress import Progress, Task
 from kaggle_kit.workflow.remote_jobs import JobStore, RemoteJob
@@ -89,7 +89,7 @@ def _stream(service: KaggleService, job: RemoteJob, told: int) -> Iterator[LogLi
         for number, line in enumerate(service.kernels.log(job.kernel)):
             if number >= told:
                 yield line
-    except (ServiceError, MissingError):
+    except KaggleKitError:
         return  # an older server has no stream: the status goes on telling, and the log comes at the end
 
 
