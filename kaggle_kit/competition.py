@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kaggle_kit.errors import ConfigError
 from kaggle_kit.settings import Section, at_least, setting
 
 
@@ -15,12 +16,33 @@ from kaggle_kit.settings import Section, at_least, setting
 class CompetitionFiles(Section):
     """The files as the competition names them, folders included."""
 
-    train: str = setting("train/train/train.npz", "npz with captions, images and which belongs to which")
-    test: str = setting("test/test/test.clean.npz", "npz with the test captions")
+    train: str | None = setting(
+        "train/train/train.npz",
+        "npz with captions, images and which belongs to which; none in a competition without embeddings",
+    )
+    test: str | None = setting(
+        "test/test/test.clean.npz", "npz with the test captions; none in a competition without embeddings"
+    )
+    sample: str | None = setting(
+        None, "sample submission: without a test npz, submissions are held against its columns and ids"
+    )
+    more: list[str] = setting([], "further files that kk fetch gets")
     test_captions: str | None = setting("test/test/captions.txt", "the test captions as text; none when there are none")
     images: str | None = setting("train/train/Images", "folder of the training photos; none when there is none")
     train_sha256: str | None = setting(None, "known SHA-256 of the training file; another one is only worth a warning")
     test_sha256: str | None = setting(None, "known SHA-256 of the test file")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.train is None) != (self.test is None):
+            raise ConfigError(["train and test must both be named, or both be none (no embeddings)"])
+        if self.test is None and self.sample is None:
+            raise ConfigError(["sample: must be named where train and test are none: it says what is submitted"])
+
+    @property
+    def required(self) -> list[str]:
+        """What training and submitting need, by the competition's names."""
+        return [name for name in (self.test, self.train, self.sample, *self.more) if name is not None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +81,7 @@ class SubmissionFormat(Section):
 
 @dataclass(frozen=True)
 class Competition(Section):
-    """One competition on text-to-image embedding translation."""
+    """One competition: on text-to-image embedding translation, or any other whose submissions follow a sample file."""
 
     slug: str = setting("aml-competition", "the competition's name in its URL")
     title: str = setting("", "the competition's title, for people")
@@ -69,3 +91,8 @@ class Competition(Section):
     train_keys: TrainKeys = setting(TrainKeys(), "arrays of the training file")
     test_keys: TestKeys = setting(TestKeys(), "arrays of the test file")
     submission: SubmissionFormat = setting(SubmissionFormat(), "columns of the submission file")
+
+    @property
+    def plain(self) -> bool:
+        """Whether there are no embeddings to train on: files made elsewhere are held against the sample submission."""
+        return self.files.test is None

@@ -80,7 +80,7 @@ def _submission_links(submissions: SubmissionStore, record: Record, checks: Chai
         facts = (submissions.file_of(record), file.get("sha256"), file.get("format") or "")
         yield _file_link(checks, "file", file["name"], *facts)
     vectors = record["vectors"]
-    if vectors:
+    if vectors.get("dimension"):
         shape = f"{vectors.get('rows')} x {vectors.get('dimension')}"
         status = _vectors_status(submissions, record, vectors.get("sha256"))
         yield Link("vectors", "vectors.npy", shape, vectors.get("sha256"), status, record.folder / "vectors.npy")

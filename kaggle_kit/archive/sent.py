@@ -20,6 +20,7 @@ from kaggle_kit.submission.writer import COMPRESSIONS, member_name
 
 __all__ = [
     "copy_file",
+    "keep_file",
     "load_vectors",
     "rebuild_file",
     "same_direction",
@@ -90,22 +91,38 @@ def copy_file(
 
     A file that our writer would have made just so can be thrown away and written again later; another one is marked as foreign.
     """
+    foreign = keep_file(folder, path)
+    target = folder / foreign["name"]
+    trial = _trial(target)
+    try:
+        written = write_submission(
+            trial,
+            ids,
+            vectors,
+            columns,
+            compress=target.suffix[1:].replace("csv", "") or None,
+            member=foreign["member"],
+        )
+    finally:
+        _remove(trial)
+    facts = {**_facts(written, columns), "name": target.name, "member": foreign["member"]}
+    return facts if foreign["sha256"] == written.sha256 else facts | foreign
+
+
+def keep_file(folder: Path, path: Path) -> dict[str, Any]:
+    """Copy a file made elsewhere into ``folder``, byte for byte; returns the facts for the record's ``file``."""
     suffix = path.suffix.lower() if path.suffix.lower()[1:] in COMPRESSIONS else ""
     target = folder / f"submission.csv{suffix}"
     with open(path, "rb") as source, atomic_writer(target) as copy:
         shutil.copyfileobj(source, copy, 1 << 20)
-    trial = _trial(target)
-    try:
-        written = write_submission(
-            trial, ids, vectors, columns, compress=suffix[1:] or None, member=member_name(path.name)
-        )
-    finally:
-        _remove(trial)
-    facts = {**_facts(written, columns), "name": target.name, "member": member_name(path.name)}
-    digest = sha256_of(target)
-    if digest == written.sha256:
-        return facts
-    return facts | {"sha256": digest, "content_sha256": None, "size": target.stat().st_size, "format": FOREIGN_FORMAT}
+    return {
+        "name": target.name,
+        "member": member_name(path.name),
+        "sha256": sha256_of(target),
+        "content_sha256": None,
+        "size": target.stat().st_size,
+        "format": FOREIGN_FORMAT,
+    }
 
 
 def rebuild_file(folder: Path, facts: Mapping[str, Any], target: Path) -> None:

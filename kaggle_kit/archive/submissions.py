@@ -55,7 +55,7 @@ SUBMISSION_FIELDS = {
     ),
     "train_seconds": Field(Number, "seconds of training behind it, all runs together"),
     "file": Field(dict, "name, sha256, size, format, content_sha256, columns", {}),
-    "vectors": Field(dict, "sha256, rows, dimension", {}),
+    "vectors": Field(dict, "sha256, rows, dimension; of a file without vectors the content's sha256 alone", {}),
     "ref": Field((int, str), "Kaggle's reference"),
     "kaggle_status": Field(str, "Kaggle's own status"),
     "public_score": Field(Number, "as Kaggle scored it"),
@@ -148,6 +148,18 @@ class SubmissionStore(RecordStore):
         kept = sent.save_vectors(folder, ids, vectors)
         file = sent.copy_file(folder, path, ids, vectors, columns)
         return self.create(record_id, {**record, "vectors": kept, "file": file})
+
+    def keep(self, name: str, path: Path, record: Mapping[str, Any], *, content_sha256: str) -> Record:
+        """A new submission in state built from a file of any format, which is kept byte for byte; there are no vectors.
+
+        Args:
+            content_sha256: what equal submissions are recognised by.
+        """
+        from kaggle_kit.archive import sent
+
+        record_id = self.reserve(name, content_sha256)
+        file = sent.keep_file(self.folder_of(record_id), path)
+        return self.create(record_id, {**record, "vectors": {"sha256": content_sha256}, "file": file})
 
     def advance(
         self, record: Record | str, state: str, *, note: str = "", changes: Mapping[str, Any] | None = None

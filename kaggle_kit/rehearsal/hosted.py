@@ -34,6 +34,7 @@ class HostedCompetition:
         answers: the right image of each id, (n, d_image) float32; never served.
         gallery_size: rows of one gallery; galleries are cut in the order of the ids.
         format: columns of a submission.
+        plain: a competition without embeddings: one number a row is submitted, scored by R² against ``answers`` of shape (n, 1).
         max_daily_submissions: submissions a day (UTC); those that end in ERROR do not count.
         deadline: aware; None: it never ends. Private scores are hidden until then.
         entered: the rules are accepted and the competition joined.
@@ -55,6 +56,7 @@ class HostedCompetition:
     answers: NDArray[np.float32]
     gallery_size: int = 100
     format: SubmissionFormat = field(default_factory=SubmissionFormat)
+    plain: bool = False
     max_daily_submissions: int = 5
     deadline: datetime | None = None
     entered: bool = True

@@ -46,6 +46,8 @@ def score_file(path: Path, competition: HostedCompetition) -> Score:
 
 def score_vectors(vectors: NDArray[np.float64], competition: HostedCompetition) -> Score:
     """The scores of ``vectors``, (n, d_image), in the order of the competition's ids."""
+    if competition.plain:
+        return _explained(vectors, competition)
     starts = range(0, len(vectors), competition.gallery_size)
     ranks = [
         reciprocal_ranks(vectors[start:end], competition.answers[start:end])
@@ -54,6 +56,18 @@ def score_vectors(vectors: NDArray[np.float64], competition: HostedCompetition) 
     ]
     public = max(1, min(len(ranks), round(competition.public_share * len(ranks))))
     return Score(_mean(ranks[:public]), _mean(ranks[public:] or ranks))
+
+
+def _explained(values: NDArray[np.float64], competition: HostedCompetition) -> Score:
+    """R² of the first share of the rows, and of the others: the part of the answers' variance that the values explain."""
+    public = max(2, min(len(values), round(competition.public_share * len(values))))
+
+    def explained(rows: slice) -> float:
+        answers = competition.answers[rows].astype(np.float64)
+        left = ((answers - values[rows]) ** 2).sum()
+        return float(1 - left / max(((answers - answers.mean()) ** 2).sum(), np.finfo(np.float64).tiny))
+
+    return Score(explained(slice(public)), explained(slice(public, None) if public + 1 < len(values) else slice(None)))
 
 
 def _mean(ranks: list[NDArray[np.float64]]) -> float:
@@ -93,7 +107,9 @@ def read_submission(path: Path, competition: HostedCompetition) -> NDArray[np.fl
                         f"ERROR: {'Duplicate' if identifier in seen else 'Unexpected'} id: {identifier} (Line {line})"
                     )
                 seen.add(identifier)
-                vectors[row_of[identifier]] = _vector(cells[1], identifier, dimension)
+                vectors[row_of[identifier]] = (
+                    _value(cells[1], line) if competition.plain else _vector(cells[1], identifier, dimension)
+                )
     except (UnicodeDecodeError, csv.Error) as error:
         raise Rejected(f"ERROR: Unable to read the file: {error}") from None
     if len(seen) != len(row_of):
@@ -143,6 +159,16 @@ def _identifier(cell: str, line: int) -> int:
         return int(cell)
     except ValueError:
         raise Rejected(f"ERROR: Unable to parse id '{cell[:80]}' (Line {line}, Column 1)") from None
+
+
+def _value(cell: str, line: int) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise Rejected(f"ERROR: Unable to parse number '{cell[:80]}' (Line {line}, Column 2)")
+    return value
 
 
 def _vector(cell: str, identifier: int, dimension: int) -> list[float]:

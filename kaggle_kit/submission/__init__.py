@@ -7,7 +7,7 @@ competition that has a sample file. Nothing here knows of runs, networks or Kagg
 from kaggle_kit.submission.comparison import Earlier
 from kaggle_kit.submission.fingerprint import vectors_sha256
 from kaggle_kit.submission.report import Problem, ValidationReport
-from kaggle_kit.submission.sample import SampleFormat, learn_format, validate_against
+from kaggle_kit.submission.sample import SampleFormat, content_sha256, learn_format, validate_against
 from kaggle_kit.submission.validator import read_vectors, validate_submission
 from kaggle_kit.submission.writer import FORMAT_ID, WritingFormat, WrittenFile, round_digits, write_submission
 
@@ -19,6 +19,7 @@ __all__ = [
     "ValidationReport",
     "WritingFormat",
     "WrittenFile",
+    "content_sha256",
     "learn_format",
     "read_vectors",
     "round_digits",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kaggle_kit.errors import SubmissionError
+from kaggle_kit.files import hash_of
 from kaggle_kit.submission.containers import BrokenFile, container_of, require_file
 from kaggle_kit.submission.header import ColumnPlaces, read_header
 from kaggle_kit.submission.ids import IdCheck
@@ -101,6 +102,32 @@ def validate_against(path: Path, sample: Path | SampleFormat, *, most: int = 20)
         look.errors.add(Problem(broken.kind, broken.message, found=broken.found))
     rows = {"rows": look.rows, "expected_rows": len(known.ids), "dimension": None}
     return make_report(path, container, look.errors, look.warnings, **rows)
+
+
+def content_sha256(path: Path, known: SampleFormat) -> str:
+    """SHA-256 of what a valid file says, however it is written: rows in the sample's order, numbers as float64, other cells as text.
+
+    Args:
+        path: a file that :func:`validate_against` found valid.
+        known: what was learnt from the sample.
+    """
+    cells_of: dict[str, list[str]] = {}
+    look = _SampleJudge(known, 1)
+
+    def keep(record: Record, places: ColumnPlaces) -> None:
+        cells = [record.fields[place].decode("utf-8") for place in places.places]
+        cells_of[cells[known.id_place].strip()] = [
+            _plain_cell(column, cell) for column, cell in zip(known.columns, cells, strict=True)
+        ]
+
+    with open_records(path, container_of(path), LONGEST_ROW) as records:
+        look_at_rows(records, look.header, keep)
+    return hash_of([cells_of.get(identifier.strip()) for identifier in known.ids])
+
+
+def _plain_cell(column: Column, cell: str) -> str:
+    number = _number(cell) if column.kind in ("integer", "number") else None
+    return cell if number is None else number.hex()
 
 
 class _SampleJudge:

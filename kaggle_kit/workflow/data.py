@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kaggle_kit.archive import Record, RunStore
-from kaggle_kit.competition import TrainKeys
+from kaggle_kit.competition import Competition, TrainKeys
 from kaggle_kit.config import Project, Settings
 from kaggle_kit.embeddings import Folds, Pairs, TestCaptions, apply_data_settings, find_file, load_pairs, load_test
 from kaggle_kit.embeddings.cleaning import Loader
@@ -26,9 +26,48 @@ def find_train(project: Project) -> Path:
 
     Raises:
         MissingError: it is nowhere.
+        UsageError: the competition has none.
     """
     competition = project.settings.competition
-    return find_file(competition.files.train, slug=competition.slug, data_dir=project.data_dir)
+    name = _named(competition.files.train, competition, "files.train")
+    return find_file(name, slug=competition.slug, data_dir=project.data_dir)
+
+
+def find_sample(project: Project) -> Path:
+    """The sample submission.
+
+    Raises:
+        MissingError: it is nowhere.
+        UsageError: the competition has none.
+    """
+    competition = project.settings.competition
+    name = _named(competition.files.sample, competition, "files.sample")
+    return find_file(name, slug=competition.slug, data_dir=project.data_dir)
+
+
+def _named(name: str | None, competition: Competition, key: str) -> str:
+    """The file's name in the competition's description.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name is None:
+        require_embeddings(competition)
+        raise UsageError(f"competition.{key} of {competition.slug} is none", "name it in kk.toml or in the description")
+    return name
+
+
+def require_embeddings(competition: Competition) -> None:
+    """Nothing, when the competition has embeddings to train on and to predict from.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if competition.plain:
+        raise UsageError(
+            f"{competition.slug} has no embeddings to train on or to predict from (competition.files.test is none)",
+            "kk validate FILE and kk submit FILE take a file that was made elsewhere",
+        )
 
 
 def training_pairs(project: Project, *, progress: Progress = SILENCE) -> tuple[Pairs, dict[str, Any]]:
@@ -99,11 +138,12 @@ def read_test(project: Project, *, progress: Progress = SILENCE) -> TestCaptions
 
     Raises:
         MissingError: the test file is nowhere.
+        UsageError: the competition has none.
         DataError: it is not what it should be.
     """
     competition = project.settings.competition
     places = {"slug": competition.slug, "data_dir": project.data_dir}
-    path = find_file(competition.files.test, **places)
+    path = find_file(_named(competition.files.test, competition, "files.test"), **places)
     texts = None
     if competition.files.test_captions is not None:
         with suppress(MissingError):

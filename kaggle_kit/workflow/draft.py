@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,19 @@ from kaggle_kit.archive import Record, SubmissionStore, basis_of, provenance
 from kaggle_kit.config import Project
 from kaggle_kit.embeddings import TestCaptions
 from kaggle_kit.errors import MissingError, SubmissionError
+from kaggle_kit.files import sha256_of
 from kaggle_kit.progress import Progress
-from kaggle_kit.submission import WritingFormat, read_vectors, validate_submission, vectors_sha256
-from kaggle_kit.workflow.data import image_dimension, read_test
+from kaggle_kit.submission import (
+    ValidationReport,
+    WritingFormat,
+    content_sha256,
+    learn_format,
+    read_vectors,
+    validate_against,
+    validate_submission,
+    vectors_sha256,
+)
+from kaggle_kit.workflow.data import find_sample, image_dimension, read_test
 from kaggle_kit.workflow.digits import measure_digits
 from kaggle_kit.workflow.predict import predict_test
 from kaggle_kit.workflow.remote_state import belongs
@@ -30,24 +39,21 @@ class Draft:
 
     Attributes:
         name: for people; becomes part of the id.
-        test: the captions that it answers.
-        vectors: (n, d) float32, row by row those of ``test.ids``.
+        test: the captions that it answers; None in a competition without embeddings.
+        vectors: (n, d) float32, row by row those of ``test.ids``; None in a competition without embeddings.
         fields: what the record will say.
         path: the file to send as it is; None: one is written.
         file: what the record must say of its file: its ``format``, or its ``sha256``.
+        sha256: the hash by which equal submissions are recognised.
     """
 
     name: str
-    test: TestCaptions
-    vectors: np.ndarray
+    test: TestCaptions | None
+    vectors: np.ndarray | None
     fields: dict[str, Any]
     path: Path | None
     file: dict[str, str]
-
-    @cached_property
-    def sha256(self) -> str:
-        """The hash by which equal submissions are recognised."""
-        return vectors_sha256(self.vectors)
+    sha256: str
 
 
 def draft(project: Project, target: str | Path | None, message: str, *, progress: Progress) -> Draft:
@@ -85,7 +91,8 @@ def _of_run(project: Project, target: str | None, message: str, progress: Progre
         "test": prediction.captions.file.to_dict(),
     }
     name, file = run["name"] or run["translator"], {"format": _writing(project).id}
-    return Draft(name, prediction.captions, prediction.vectors, fields, None, file)
+    vectors = prediction.vectors
+    return Draft(name, prediction.captions, vectors, fields, None, file, vectors_sha256(vectors))
 
 
 def _writing(project: Project) -> WritingFormat:
@@ -96,13 +103,26 @@ def _writing(project: Project) -> WritingFormat:
 def _of_file(project: Project, path: Path, message: str, progress: Progress) -> Draft:
     if not path.is_file():
         raise MissingError(f"no such file: {path}", "kk predict writes one, kk submit RUN sends a run")
+    if project.settings.competition.plain:
+        return _of_plain_file(project, path, message)
     test = read_test(project, progress=progress)
     columns, dimension = project.settings.competition.submission, image_dimension(project)
     report = validate_submission(path, test.ids, dimension, columns, captions=test.captions)
     report.raise_for_errors()
     vectors = read_vectors(path, test.ids, report.dimension or 0, columns)
     fields = {**_common(project, message), "test": test.file.to_dict(), "made_from": path.name}
-    return Draft(path.stem, test, vectors, fields, path, {"sha256": report.sha256})
+    return Draft(path.stem, test, vectors, fields, path, {"sha256": report.sha256}, vectors_sha256(vectors))
+
+
+def _of_plain_file(project: Project, path: Path, message: str) -> Draft:
+    """The file of a competition without embeddings, held against its sample."""
+    sample = find_sample(project)
+    known = learn_format(sample)
+    report = validate_against(path, known)
+    report.raise_for_errors()
+    sampled = {"name": sample.name, "sha256": sha256_of(sample), "size": sample.stat().st_size}
+    fields = {**_common(project, message), "test": sampled, "made_from": path.name}
+    return Draft(path.stem, None, None, fields, path, {"sha256": report.sha256}, content_sha256(path, known))
 
 
 def _common(project: Project, message: str) -> dict[str, Any]:
@@ -123,20 +143,25 @@ def file_draft(project: Project, store: SubmissionStore, drafted: Draft, *, prog
     Raises:
         SubmissionError: the file is not valid, or was changed since it was written.
     """
-    fields, columns = dict(drafted.fields), project.settings.competition.submission
+    fields = dict(drafted.fields)
     if drafted.path is None:
         digits = _writing(project).digits
         fields["digits_loss"] = measure_digits(project, fields["members"], digits, progress=progress)
     unsent = _unsent(project, store, drafted)
-    head = (drafted.test.ids, drafted.vectors, fields)
-    if unsent is not None:
-        record = store.update(unsent, fields)
-    elif drafted.path is not None:
-        record = store.build_from_file(drafted.name, drafted.path, *head, columns=columns)
-    else:
-        writing = _writing(project)
-        record = store.build(drafted.name, *head, columns=columns, digits=writing.digits, compress=writing.compress)
+    record = _built(project, store, drafted, fields) if unsent is None else store.update(unsent, fields)
     return _validated(project, store, record, progress)
+
+
+def _built(project: Project, store: SubmissionStore, drafted: Draft, fields: dict[str, Any]) -> Record:
+    """A new record in state built."""
+    if drafted.test is None or drafted.vectors is None:
+        assert drafted.path is not None
+        return store.keep(drafted.name, drafted.path, fields, content_sha256=drafted.sha256)
+    head, columns = (drafted.test.ids, drafted.vectors, fields), project.settings.competition.submission
+    if drafted.path is not None:
+        return store.build_from_file(drafted.name, drafted.path, *head, columns=columns)
+    writing = _writing(project)
+    return store.build(drafted.name, *head, columns=columns, digits=writing.digits, compress=writing.compress)
 
 
 def _unsent(project: Project, store: SubmissionStore, drafted: Draft) -> Record | None:
@@ -154,9 +179,12 @@ def is_unsent(record: Record) -> bool:
     return record.state in ("built", "valid") or (record.state == "failed" and record["ref"] is None)
 
 
-def _validated(project: Project, store: SubmissionStore, record: Record, progress: Progress) -> Record:
+def _judged(project: Project, store: SubmissionStore, record: Record) -> ValidationReport:
+    """The file in the archive, read back."""
+    if project.settings.competition.plain:
+        return validate_against(store.file_of(record), find_sample(project))
     test = read_test(project)
-    report = validate_submission(
+    return validate_submission(
         store.file_of(record),
         test.ids,
         image_dimension(project) or record["vectors"]["dimension"],
@@ -164,6 +192,10 @@ def _validated(project: Project, store: SubmissionStore, record: Record, progres
         captions=test.captions,
         earlier=last_submission(project, but=record.id),
     )
+
+
+def _validated(project: Project, store: SubmissionStore, record: Record, progress: Progress) -> Record:
+    report = _judged(project, store, record)
     if not report.valid:
         store.advance(record, "failed", note=f"{report.error_count} problems in the file")
         report.raise_for_errors()

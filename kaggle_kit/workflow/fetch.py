@@ -153,7 +153,7 @@ class _Fetch:
 
     def all_there(self, files: Sequence[str]) -> FetchResult | None:
         """The result if every file asked for is there already; None if something has to be got."""
-        required = list(files) or [self._names.test, self._names.train]
+        required = list(files) or self._names.required
         if not all(self._is_there(name, asked=bool(files)) for name in required):
             return None
         optional = [] if files or self._names.test_captions is None else [self._names.test_captions]
@@ -259,7 +259,7 @@ class _Fetch:
 
     def _needed(self, listed: list[RemoteFile]) -> Iterator[tuple[str, RemoteFile]]:
         """The files that training and submitting need, and the captions if there are any."""
-        for name in (self._names.train, self._names.test):
+        for name in self._names.required:
             remote = self._listed(name, listed)[1]
             yield name, remote
         if self._names.test_captions is None:
@@ -355,7 +355,7 @@ class _Fetch:
         names, wanted = list(available), {}
         if source.is_file() and not _is_archive(source):
             files = [name for name in self._described() if PurePosixPath(name).name == source.name] or files
-        for name in [*files] or [self._names.test, self._names.train]:
+        for name in [*files] or self._names.required:
             found = closest(name, names)
             if found is None:
                 near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names[:3]
@@ -393,8 +393,8 @@ class _Fetch:
         return connect(self._project, self._given_service, environ=self._environ, progress=self._progress)
 
     def _described(self) -> list[str]:
-        names = [self._names.train, self._names.test, self._names.test_captions]
-        return [name for name in names if name is not None]
+        captions = self._names.test_captions
+        return [*self._names.required, *([captions] if captions is not None else [])]
 
     def _keep(self, name: str, path: Path, sha256: str, source: str, state: str, received: int = 0) -> None:
         """Enter a file into the manifest at once, so that an interrupted call has not forgotten it."""

@@ -65,7 +65,7 @@ def submission_chain(project: Project, submission: str | None = None) -> Submiss
 def _finder(project: Project) -> Callable[[str], Path | None]:
     """Where a data file lies now, by the last part of its name, which is all that records keep."""
     competition = project.settings.competition
-    whole = {PurePosixPath(name).name: name for name in (competition.files.test, competition.files.train)}
+    whole = {PurePosixPath(name).name: name for name in competition.files.required}
 
     def find(name: str) -> Path | None:
         try:

@@ -15,7 +15,7 @@ from kaggle_kit.embeddings import TestCaptions
 from kaggle_kit.errors import DataError, MissingError
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.submission import WrittenFile, write_submission
-from kaggle_kit.workflow.data import read_test
+from kaggle_kit.workflow.data import read_test, require_embeddings
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ def predict_test(project: Project, target: str | None, *, progress: Progress = S
         MissingError: no such run, checkpoint or test file.
         DataError: test captions and checkpoints do not fit each other.
     """
+    require_embeddings(project.settings.competition)
     record = finished_run(project, target)
     captions = read_test(project, progress=progress)
     members = members_of(record)

@@ -9,7 +9,7 @@ from kaggle_kit.config import Project
 from kaggle_kit.errors import DataError, MissingError
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.submission import Earlier, ValidationReport, validate_against, validate_submission
-from kaggle_kit.workflow.data import image_dimension, read_test
+from kaggle_kit.workflow.data import find_sample, image_dimension, read_test
 
 
 def validate(
@@ -44,6 +44,8 @@ def validate(
 
 
 def _judged(project: Project, file: Path, most: int, progress: Progress) -> ValidationReport:
+    if project.settings.competition.plain:
+        return validate_against(file, find_sample(project), most=most)
     test = read_test(project, progress=progress)
     dimension = image_dimension(project)
     if dimension is None:

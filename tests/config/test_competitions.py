@@ -79,7 +79,7 @@ def test_problems_of_a_description_name_its_own_keys(problems_of, write):
     write("competitions/sound-match.toml", "gallery_sise = 3\n[files]\ntrain = 3\n[flies]\ntrain = 'x'\n")
     assert problems_of(overrides={"competition": "sound-match"}, environ={}) == [
         "competitions/sound-match.toml: gallery_sise: no such setting; did you mean gallery_size?",
-        "competitions/sound-match.toml: files.train: must be text, not 3",
+        "competitions/sound-match.toml: files.train: must be text or none, not 3",
         "competitions/sound-match.toml: flies.train: no such setting; did you mean files.train?",
     ]
 
