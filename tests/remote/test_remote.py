@@ -297,7 +297,7 @@ def test_secret_is_refused_and_nothing_is_sent(kk, serve, project, name, content
 @pytest.mark.parametrize(
     ("setting", "code", "told"),
     [
-        ("remote.pack_mb=0.05", 2, "more than remote.pack_mb = 0.05 allows; the largest files"),
+        ("remote.pack_mb=0.001", 2, "more than remote.pack_mb = 0.001 allows; the largest files"),
         ("data.extra=more.npz", 2, "data.extra = more.npz lies on this machine"),
         ("data.drop_captions=none.txt", 8, "no such file"),
     ],
