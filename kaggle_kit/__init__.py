@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.remote import remote_status as remote_status
     from kaggle_kit.workflow.remote import remote_submit as remote_submit
     from kaggle_kit.workflow.remote import remote_train as remote_train
+    from kaggle_kit.workflow.report import report as report
     from kaggle_kit.workflow.study import Sweep as Sweep
     from kaggle_kit.workflow.study import load_sweep as load_sweep
     from kaggle_kit.workflow.submit import submit as submit
@@ -116,6 +117,7 @@ _PLACES = {
     "plan_prune_runs": "workflow.keep:plan_prune_runs",
     "plot": "workflow.plot:plot",
     "plots": "workflow.plot:plots",
+    "report": "workflow.report:report",
     "predict": "workflow.predict:predict",
     "prune": "workflow.keep:prune",
     "public_board": "workflow.history:public_board",

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from kaggle_kit.analysis.calibration import Calibration
 
+MANY = 500
+"""Marks from which they are drawn as one picture, in an SVG, too: thousands of elements would make it heavy."""
 ENTRIES = 10
 """Members named in the legend; with more of them only folds are."""
 
@@ -228,14 +230,14 @@ def draw_score_over_time(numbers: ScoreOverTime) -> Figure:
     if not any(score is not None for score in (*numbers.cv, *numbers.public)):
         say(axes, "no scored submission yet" if when else "no submission yet")
         return figure
-    size = 6 if len(when) <= 100 else 3
+    size, many = 6 if len(when) <= 100 else 3, len(when) > MANY
     for values, style in (
         (numbers.cv, {"color": VERMILLION, "marker": "s", "markerfacecolor": "none", "label": "CV"}),
         (numbers.public, {"color": BLUE, "marker": "o", "label": "public score"}),
     ):
         points = [(at, value) for at, value in zip(when, values, strict=True) if value is not None]
         if points:
-            axes.plot(*zip(*points, strict=True), linestyle="none", markersize=size, **style)
+            axes.plot(*zip(*points, strict=True), linestyle="none", markersize=size, rasterized=many, **style)
     best = [(at, value) for at, value in zip(when, numbers.best, strict=True) if value is not None]
     if best:
         axes.step(*zip(*best, strict=True), where="post", color=GREEN, linewidth=1.5, label="best so far")

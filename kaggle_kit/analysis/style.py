@@ -86,15 +86,15 @@ def inline_svg(figure: Figure, name: str) -> str:
     """``figure`` as an ``<svg>`` element for a page: transparent, in the colour of the page's text, labelled ``name``."""
     target = io.BytesIO()
     with _drawing(salt=name):
-        figure.savefig(target, format="svg", transparent=True, metadata=_metadata("svg"))
+        figure.savefig(target, format="svg", transparent=True, dpi=DOTS_PER_INCH, metadata=_metadata("svg"))
     text = target.getvalue().decode("utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(re.escape(INK), "currentColor", text, flags=re.IGNORECASE)
     text = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", text)  # ids are of the whole page
-    return re.sub(r'<svg ([^>]*?)width="[^"]*"', rf'<svg role="img" aria-label="{name}" \1', text, count=1).replace(
-        ' height="', ' data-height="', 1
-    )
+    text = text.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+    labelled = rf'<svg role="img" aria-label="{name}" \1'
+    return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', labelled, text, count=1)
 
 
 def shown(text: str, most: int = 80) -> str:

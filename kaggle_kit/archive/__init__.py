@@ -4,7 +4,7 @@
 SQLite index beside them is a cache that is rebuilt from them whenever it is missing, stale or broken.
 """
 
-from kaggle_kit.archive.chain import ChainChecks, Link, chain
+from kaggle_kit.archive.chain import ChainChecks, Link, chain, run_chain
 from kaggle_kit.archive.history import SORTS, HistoryTable, by_day, history_table, made_by, run_table
 from kaggle_kit.archive.ids import new_id
 from kaggle_kit.archive.migrations import Migrations
@@ -47,6 +47,7 @@ __all__ = [
     "provenance",
     "prune",
     "read_standings",
+    "run_chain",
     "run_table",
     "standing_change",
 ]

@@ -59,6 +59,11 @@ def chain(
     ]
 
 
+def run_chain(run: str, runs: RunStore, checks: ChainChecks = ChainChecks()) -> list[Link]:
+    """From a run or an ensemble down to the data, as :func:`chain` does from a submission."""
+    return [*_member_links([{"run": run}], runs, checks, frozenset())]
+
+
 def _sources(record: Record, runs: RunStore) -> list[Mapping[str, Any]]:
     """The ensemble that was submitted, whose members follow from it; else the runs themselves."""
     members: list[Mapping[str, Any]] = record["members"]

@@ -36,6 +36,7 @@ COMMANDS = (
     "verify",
     "sweep",
     "plot",
+    "report",
     "runs",
     "submissions",
     "final",

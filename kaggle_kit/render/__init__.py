@@ -26,6 +26,7 @@ _PLACES = {
     "verification": "verification",
     "plots": "verification",
     "plotted": "verification",
+    "report": "verification",
     "verified_caption": "verification",
     "data_report": "inventory",
     "sweep": "sweeps",

@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from kaggle_kit.render.tables import Column, Grid
-from kaggle_kit.render.text import clean, number, signed
+from kaggle_kit.render.text import clean, number, signed, size
 from kaggle_kit.render.views import View, heading, line, score
 
 RIGHT = "◀ right"
@@ -202,3 +202,10 @@ def plots(entries: Sequence[Any]) -> View:
 def plotted(made: Any) -> View:
     """A figure that was drawn."""
     yield line(f"drawn into {made.path}")
+
+
+def report(made: Any) -> View:
+    """A page that was written, and what it could not show."""
+    yield line(f"{made.path}: {made.kind} {made.subject}, {size(made.size)}")
+    for why in made.left_out:
+        yield line(f"left out: {why}")

@@ -19,6 +19,7 @@ from kaggle_kit.archive import (
     RunStore,
     SubmissionStore,
     chain,
+    run_chain,
 )
 from kaggle_kit.archive import plan_prune as plan
 from kaggle_kit.archive import plan_prune_runs as plan_runs
@@ -58,8 +59,16 @@ def submission_chain(project: Project, submission: str | None = None) -> Submiss
     """
     submissions, runs = SubmissionStore(project.submissions_dir), RunStore(project.models_dir)
     record = submissions.load(submission)
-    checks = ChainChecks(_finder(project), _folds_digest, digest_of, functools.cache(sha256_of))
-    return SubmissionChain(record, chain(submissions, record, runs, checks))
+    return SubmissionChain(record, chain(submissions, record, runs, _checks(project)))
+
+
+def run_links(project: Project, run: str) -> list[Link]:
+    """The chain of a run or ensemble, from its checkpoints to the data, hashed anew as for a submission."""
+    return run_chain(run, RunStore(project.models_dir), _checks(project))
+
+
+def _checks(project: Project) -> ChainChecks:
+    return ChainChecks(_finder(project), _folds_digest, digest_of, functools.cache(sha256_of))
 
 
 def _finder(project: Project) -> Callable[[str], Path | None]:

@@ -20,6 +20,7 @@ from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.expect import calibration
 from kaggle_kit.workflow.history import history
 from kaggle_kit.workflow.predict import finished_run
+from kaggle_kit.workflow.study import Sweep, load_sweep
 from kaggle_kit.workflow.verify import Inspection, inspect_run
 
 if TYPE_CHECKING:
@@ -32,15 +33,17 @@ class Plot:
 
     Attributes:
         meaning: what it shows.
-        of: ``run``, ``competition``, or ``predictions``: a run's, which are ranked first.
+        of: ``run``, ``competition``, ``sweep``, or ``predictions``: a run's, which are ranked first.
         numbers: makes its numbers from the run's record, the inspected run, or the project.
         draw: makes the figure from the numbers.
+        on_page: whether a report has it; there, thumbnails show what the others do.
     """
 
     meaning: str
     of: str
     numbers: Callable[[Any], Any]
     draw: Callable[[Any], Figure]
+    on_page: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,7 @@ class PlotEntry:
 
 def plots() -> list[PlotEntry]:
     """Every figure that :func:`plot` draws."""
-    return [
-        PlotEntry(name, "competition" if one.of == "competition" else "run", one.meaning) for name, one in PLOTS.items()
-    ]
+    return [PlotEntry(name, "run" if one.of == "predictions" else one.of, one.meaning) for name, one in PLOTS.items()]
 
 
 def plot(
@@ -81,7 +82,8 @@ def plot(
 
     Args:
         name: one of :func:`plots`.
-        run: id of a run or ensemble, or the unique beginning of one; the newest finished run when None.
+        run: id of a run or ensemble, or the unique beginning of one; the newest finished run when None. Of ``importances``: the
+            name of a sweep; the only one there is when None.
         output: a .png, .svg or .pdf file; ``<name>.png`` when None.
         caption: of ``retrieved``: the caption, as in :func:`~kaggle_kit.workflow.verify.verify_caption`.
 
@@ -109,6 +111,8 @@ def numbers_of(
     kind = _kind(name)
     if kind.of == "competition":
         return kind.numbers(project)
+    if kind.of == "sweep":
+        return kind.numbers(load_sweep(project, run))
     if kind.of == "run":
         return kind.numbers(finished_run(project, run))
     seen = inspect_run(project, run, progress=progress)
@@ -184,6 +188,11 @@ def _scores(project: Project) -> history_figures.ScoreOverTime:
     return history_figures.score_over_time(history(project).rows)
 
 
+def _importances(found: Sweep) -> history_figures.Importances:
+    names, shares = zip(*found.importances, strict=True) if found.importances else ((), ())
+    return history_figures.Importances(found.name, names, shares)
+
+
 def _calibration(project: Project) -> Any:
     return calibration(project).calibration
 
@@ -209,11 +218,11 @@ PLOTS: dict[str, Plot] = {
     ),
     "samples": Plot(
         "sample captions with their photo, a random other one, and what was retrieved (verify.seed draws them)", "predictions",
-        _samples, retrieval_figures.draw_samples,
+        _samples, retrieval_figures.draw_samples, on_page=False,
     ),
     "retrieved": Plot(
         "the same for one caption (--caption), or for the best and the worst", "predictions",
-        _retrieved, retrieval_figures.draw_samples,
+        _retrieved, retrieval_figures.draw_samples, on_page=False,
     ),
     "calibration": Plot(
         "public score against CV, with the fit and its interval", "competition",
@@ -221,6 +230,9 @@ PLOTS: dict[str, Plot] = {
     ),
     "scores": Plot(
         "public score and CV over time", "competition", _scores, history_figures.draw_score_over_time
+    ),
+    "importances": Plot(
+        "what matters in a sweep, named instead of a run", "sweep", _importances, history_figures.draw_importances
     ),
 }  # fmt: skip
 """Every figure by name."""
