@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.compare import compare as compare
     from kaggle_kit.workflow.compare import learning_curve as learning_curve
     from kaggle_kit.workflow.describe import describe_data as describe_data
+    from kaggle_kit.workflow.doctor import doctor as doctor
     from kaggle_kit.workflow.ensemble import ensemble as make_ensemble  # noqa: F401
     from kaggle_kit.workflow.expect import calibration as calibration
     from kaggle_kit.workflow.fetch import fetch as fetch
@@ -98,6 +99,7 @@ _PLACES = {
     "clear_cache": "workflow.cache:clear_cache",
     "demo": "rehearsal.demo:demo",
     "describe_data": "workflow.describe:describe_data",
+    "doctor": "workflow.doctor:doctor",
     "fetch": "workflow.fetch:fetch",
     "final": "workflow.final:final",
     "learning_curve": "workflow.compare:learning_curve",

@@ -239,7 +239,8 @@ class TrainSettings(Section):
     )
     time_budget: Duration | None = setting(
         None,
-        "time that the command may take (45m, 11h30m, seconds): it then saves its state and exits with 75; none: no limit",
+        "time that the command may take (45m, 11h30m, seconds): it then saves its state and exits with 75; none: no limit, "
+        "but in a notebook the end of its session (remote.session_s)",
         POSITIVE,
     )
     time_margin_s: float = setting(

@@ -44,6 +44,7 @@ COMMANDS = (
     "config",
     "cache",
     "bench",
+    "doctor",
     "demo",
     "rehearse",
 )

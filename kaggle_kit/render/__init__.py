@@ -29,6 +29,7 @@ _PLACES = {
     "report": "verification",
     "verified_caption": "verification",
     "data_report": "inventory",
+    "diagnosis": "health",
     "sweep": "sweeps",
     "history": "cockpit",
     "public_board": "cockpit",

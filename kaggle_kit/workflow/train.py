@@ -26,6 +26,7 @@ from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import OF_THE_MOMENT
 from kaggle_kit.training.interrupts import Deadline, stop_on_signals
 from kaggle_kit.workflow.data import training_pairs
+from kaggle_kit.workflow.session_clock import notebook_session
 
 JOINED_POLL_S = 0.5
 FREE_SPACE = "free some space, then "
@@ -107,11 +108,14 @@ def train(
 
 
 def _deadline(settings: Settings, started: float | None) -> Deadline | None:
-    """When the work has to have ended; None without a time budget."""
+    """When the work has to have ended: by the time budget, else by the end of a notebook's session; None where neither is known."""
     train = settings.train
-    if train.time_budget is None:
+    if train.time_budget is not None:
+        return Deadline(train.time_budget, train.time_margin_s, started=started)
+    session = notebook_session(settings.remote)
+    if session is None or not session.left_s:
         return None
-    return Deadline(train.time_budget, train.time_margin_s, started=started)
+    return Deadline(session.left_s, max(train.time_margin_s, settings.remote.margin_s))
 
 
 def resume(
@@ -175,7 +179,8 @@ def _settings_of(record: Record, project: Project) -> Settings:
         if project.origins.get(f"train.{name}", "default") != "default"
     }
     of_project = project.settings
-    return replace(settings, paths=of_project.paths, cluster=of_project.cluster, train=replace(settings.train, **given))
+    of_here = {name: getattr(of_project, name) for name in ("paths", "cluster", "remote")}
+    return replace(settings, train=replace(settings.train, **given), **of_here)
 
 
 def refuse_leaks(

@@ -1,0 +1,189 @@
+"""Is everything here that a submission needs? One line a check, each good, a warning or bad, with the remedy."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kaggle_kit.config import Project, Settings
+from kaggle_kit.config.places import find_root
+from kaggle_kit.errors import ConfigError, KaggleKitError
+from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.workflow.project import load_project
+
+GOOD, WARNING, BAD = "good", "warning", "bad"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: what was looked at.
+        status: ``good``, ``warning`` or ``bad``.
+        text: what was found, with the values.
+        remedy: what to do; empty when there is nothing to do.
+        exit_code: of a bad one: the family that the error would belong to (``errors.EXIT_CODES``).
+        facts: the values as plain data.
+    """
+
+    check: str
+    status: str
+    text: str
+    remedy: str = ""
+    exit_code: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Everything that was found.
+
+    Attributes:
+        findings: in the order of the checks; what others depend on comes first.
+    """
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def status(self) -> str:
+        """The worst status."""
+        present = {finding.status for finding in self.findings}
+        return next((status for status in (BAD, WARNING) if status in present), GOOD)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when nothing is bad, else that of the first bad finding: what comes first has to be mended first."""
+        return next((finding.exit_code for finding in self.findings if finding.status == BAD), 0)
+
+    def of(self, check: str) -> list[Finding]:
+        """The findings of one check."""
+        return [finding for finding in self.findings if finding.check == check]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "status": self.status,
+            "exit_code": self.exit_code,
+            "findings": [{**vars(finding), "facts": dict(finding.facts)} for finding in self.findings],
+        }
+
+    def _repr_html_(self) -> str:
+        """The table for a notebook."""
+        rows = "".join(
+            f"<tr><td>{html.escape(finding.status)}</td><td>{html.escape(finding.check)}</td>"
+            f'<td style="text-align:left">{html.escape(finding.text)}'
+            f"{'<br><i>' + html.escape(finding.remedy) + '</i>' if finding.remedy else ''}</td></tr>"
+            for finding in self.findings
+        )
+        return f"<table><tbody>{rows}</tbody></table>"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the checks look at.
+
+    Attributes:
+        project: with the settings in force, or the defaults where those cannot be read.
+        environ: environment variables.
+        offline: ask nobody over the network.
+        progress: where to say what is being looked at.
+    """
+
+    project: Project
+    environ: Mapping[str, str]
+    offline: bool
+    progress: Progress
+
+
+Check = Callable[[Surroundings], Iterator[Finding]]
+
+
+def doctor(
+    project: Project | None = None,
+    *,
+    config: Path | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    origins: Mapping[str, str] | None = None,
+    offline: bool = False,
+    environ: Mapping[str, str] = os.environ,
+    progress: Progress = SILENCE,
+) -> Diagnosis:
+    """Look at the machine, the packages, the project, the account and the archive; nothing is changed.
+
+    A check that fails by itself is a bad finding and hides none of the others.
+
+    Args:
+        project: the project; that of the current folder when None, with ``config``, ``overrides`` and ``origins`` as in
+            :func:`kaggle_kit.load_project`. Settings that are wrong are a finding, and the defaults are then looked at.
+        offline: do not ask the service whether it accepts the credentials.
+        environ: says whether this is a notebook, and where credentials are.
+    """
+    from kaggle_kit.workflow import doctor_machine, doctor_project
+
+    findings: list[Finding] = []
+    if project is None:
+        project, found = _settings(config, overrides, origins, environ)
+        findings.append(found)
+    around = Surroundings(project, environ, offline, progress)
+    checks = {**doctor_machine.CHECKS, **doctor_project.CHECKS}
+    watch = progress.start("looking", len(checks), "checks")
+    try:
+        for done, (name, check) in enumerate(checks.items()):
+            watch.update(done, at=name)
+            findings += _found(name, check, around)
+    finally:
+        watch.finish()
+    return Diagnosis(tuple(findings))
+
+
+def _found(name: str, check: Check, around: Surroundings) -> Iterator[Finding]:
+    """What a check finds; how it failed, when it did, after what it had found until then."""
+    try:
+        yield from check(around)
+    except KaggleKitError as error:
+        yield Finding(name, BAD, error.message, error.hint, error.exit_code)
+    except Exception as error:  # whatever is broken here is what the others are to be told beside
+        first = next(iter(str(error).splitlines()), "")
+        yield Finding(
+            name, BAD, f"could not be looked at: {type(error).__name__}: {first}", "", KaggleKitError.exit_code
+        )
+
+
+def _settings(
+    config: Path | str | None,
+    overrides: Mapping[str, Any] | None,
+    origins: Mapping[str, str] | None,
+    environ: Mapping[str, str],
+) -> tuple[Project, Finding]:
+    """The project, and what is to be said of its settings; the defaults when they are wrong."""
+    given = {"config": config, "overrides": overrides, "origins": origins, "environ": environ}
+    try:
+        project = load_project(**given)  # type: ignore[arg-type]
+    except KaggleKitError as error:
+        what = "; ".join(error.problems) if isinstance(error, ConfigError) else error.message
+        told = Finding("settings", BAD, f"{what}; looked at what the defaults say", error.hint, error.exit_code)
+        return _fallback(given), told
+    except ImportError as error:  # torch is missing or broken: its own line says more
+        told = Finding("settings", WARNING, f"options of the translator were not checked: {error}")
+        return _fallback(given), told
+    file = project.root / "kk.toml"
+    given = [
+        key for key, origin in project.origins.items() if not origin.startswith(("default", "recipe", "competitions/"))
+    ]
+    said = f"{file}" if file.is_file() else f"no kk.toml in {project.root}"
+    competition = project.settings.competition.slug
+    text = f"{said}; competition {competition}, translator {project.settings.translator.name}"
+    text += f"; set here: {', '.join(given)}" if given else ""
+    return project, Finding("settings", GOOD, text, facts={"root": str(project.root), "competition": competition})
+
+
+def _fallback(given: Mapping[str, Any]) -> Project:
+    try:
+        return load_project(**given, check_choices=False)
+    except KaggleKitError:
+        return Project(find_root(), Settings())
