@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from kaggle_kit.errors import ServiceError
+from contextlib import suppress
+
+from kaggle_kit.errors import MissingError, ServiceError
 from kaggle_kit.settings import ServiceSettings
 
-from .answers import text, truth
+from .answers import Row, text, truth
 from .calls import Calls
 from .connection import Connection
 from .failures import Call

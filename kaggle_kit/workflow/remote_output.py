@@ -11,6 +11,7 @@ from typing import Any
 
 from kaggle_kit.archive import Record, RunStore
 from kaggle_kit.archive.ids import timestamp, utc_now
+from kaggle_kit.archive.records import hold_lock
 from kaggle_kit.config import Project
 from kaggle_kit.errors import DataError, ServiceError, storage_errors
 from kaggle_kit.files import read_json, sha256_of, write_bytes
@@ -37,7 +38,15 @@ def bring_home(
     Raises:
         ServiceError: something is missing, or is not what the notebook wrote; run again to go on.
         DataError: a file would lie outside the folder, or the run is not the one expected.
+        InterruptedWork: another process is fetching it.
     """
+    with hold_lock(store.folder / f".{job.name}.pull.lock", 0.0, f"the output of {job.kernel}"):
+        return _brought(project, service, store, store.read(job.name), progress)
+
+
+def _brought(
+    project: Project, service: KaggleService, store: JobStore, job: RemoteJob, progress: Progress
+) -> RemoteJob:
     push = job.last
     output = service.kernels.output(job.kernel, push.version)
     folder = store.outputs(job, push)
@@ -159,10 +168,17 @@ def _run_in(folder: Path, report: Mapping[str, Any] | None, job: RemoteJob) -> s
 
 def _file(project: Project, job: RemoteJob, push: RemotePush, source: Path, progress: Progress) -> Record:
     """Put a run among those of the project; an earlier state of the same run gives way."""
-    store = RunStore(project.models_dir)
+    store, arrived = RunStore(project.models_dir), RunStore(source.parent)
+    record = arrived.read(source.name)
+    provenance = {**(record["provenance"] or {}), "remote": _origin(job, push)}
+    if not provenance.get("git"):
+        provenance["git"] = job.git
+    # one that was killed could not say so itself
+    state = "interrupted" if record.state == "running" else record.state
+    record = arrived.update(record.id, provenance=provenance, state=state, rehearsal=job.rehearsal)
     target = store.folder_of(source.name)
     if (target / store.file_name).exists():
-        _refuse_other(store.read(source.name), job)
+        _refuse_other(store.read(source.name), record, job)
     with storage_errors(target, "filing"):
         former = target.with_name(f".{target.name}.former")
         shutil.rmtree(former, ignore_errors=True)
@@ -170,23 +186,16 @@ def _file(project: Project, job: RemoteJob, push: RemotePush, source: Path, prog
             os.replace(target, former)
         os.replace(source, target)
         shutil.rmtree(former, ignore_errors=True)
-    record = store.read(source.name)
-    provenance = {**(record["provenance"] or {}), "remote": _origin(job, push)}
-    if not provenance.get("git"):
-        provenance["git"] = job.git
-    # one that was killed could not say so itself
-    state = "interrupted" if record.state == "running" else record.state
-    record = store.update(record.id, provenance=provenance, state=state, rehearsal=job.rehearsal)
-    progress.note(f"run {record.id} is filed in {record.folder}: {record.state}")
-    return record
+    progress.note(f"run {record.id} is filed in {target}: {record.state}")
+    return store.read(record.id)
 
 
-def _refuse_other(record: Record, job: RemoteJob) -> None:
-    """Refuse to overwrite a run that came from elsewhere, or that was finished here."""
-    origin = (record["provenance"] or {}).get("remote") or {}
-    if origin.get("kernel") != job.kernel or record.state == "done":
+def _refuse_other(there: Record, arrived: Record, job: RemoteJob) -> None:
+    """Refuse to overwrite a run that came from elsewhere, or that was finished here meanwhile."""
+    origin = (there["provenance"] or {}).get("remote") or {}
+    if origin.get("kernel") != job.kernel or (there.state == "done" and arrived.state != "done"):
         raise DataError(
-            f"run {record.id} is in the archive already ({record.state}) and is not overwritten",
+            f"run {there.id} is in the archive already ({there.state}) and is not overwritten",
             "move its folder away, then pull again",
         )
 

@@ -127,5 +127,7 @@ def test_account_is_asked_of_the_service_or_known_from_the_key(server):
     del environ["KAGGLE_API_TOKEN"]
     assert KaggleService(quick(), environ=environ).username == "ann"
     answered(server, "IntrospectToken", active=False)
-    with pytest.raises(ServiceError, match="does not say whose token it is"):
-        _ = KaggleService(quick(), environ=server.environ()).username
+    server.fault("IntrospectToken", rpc_error(404, "Not found"))
+    for _ in range(2):
+        with pytest.raises(ServiceError, match="does not say whose token it is"):
+            _ = KaggleService(quick(), environ=server.environ()).username

@@ -150,6 +150,21 @@ def test_notebook_that_was_pushed_elsewhere_can_be_pulled(kk, serve):
 
 
 @pytest.mark.slow
+def test_run_that_was_finished_here_meanwhile_is_not_overwritten(kk, serve):
+    serve()
+    kk("remote", "train", "--name", "stops", "--gpu", "cpu")
+    store = RunStore(Path("models_archive"))
+    store.update(RUN.format("stops"), state="done")
+    [job] = Path("models_archive/remote").glob("*.json")
+    job.write_text(job.read_text().replace('"pulled": true', '"pulled": false'))
+    outcome = kk("remote", "pull")
+    assert outcome.code == 3
+    assert "is in the archive already (done) and is not overwritten" in outcome.err
+    store.update(RUN.format("stops"), state="interrupted")
+    assert kk("remote", "pull").code == 75
+
+
+@pytest.mark.slow
 def test_pull_that_breaks_off_goes_on_where_it_was(kk, serve):
     server = serve()
     name = kk("--json", "remote", "train", "--name", "done", "--gpu", "cpu", "--no-wait").json["job"]["name"]
