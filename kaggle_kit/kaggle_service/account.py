@@ -24,9 +24,10 @@ def account_of(connection: Connection, settings: ServiceSettings) -> str:
     """
     token = connection.credentials.access_token
     calls = Calls(connection, settings, _SERVICE, _TYPES)
-    answer = calls.rpc(
-        "IntrospectToken", calls.request("IntrospectTokenRequest", token=token or ""), Call("logging in")
-    )
+    request = calls.request("IntrospectTokenRequest", token=token or "")
+    answer: Row = {}
+    with suppress(MissingError):  # a server without the call
+        answer = calls.rpc("IntrospectToken", request, Call("logging in"))
     if truth(answer, "active") and (name := text(answer, "username")):
         return name
     raise ServiceError(
