@@ -305,7 +305,7 @@ class _Foreman:
         report = self.torchrun.said()
         for rank, code, pid in re.findall(r"rank\s*: (\d+).*?exitcode\s*: (-?\d+) \(pid: (\d+)\)", report, re.DOTALL):
             number = -int(code)
-            if number > 0 and number != signal.SIGTERM:
+            if number > 0 and number != signal.SIGTERM and int(rank) not in self.listener.left:
                 doing = self.listener.work_of(int(rank))
                 return InterruptedWork(
                     f"worker {rank} (process {pid}) was killed by {signal.Signals(number).name}"

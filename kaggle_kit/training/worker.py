@@ -125,27 +125,22 @@ def _claim(path: Path) -> Iterator[bool]:
 
 def _train_together(job: Job, hardware: Hardware, channel: Channel, stop: StopRequest) -> None:
     """Train one member after the other with all workers; the first tells about it and writes."""
-    with _process_group(hardware, job.settings.cluster.wait_s) as together:
-        agreed = together.agreeing(stop)
-        context = RunContext(job.settings, hardware, job.run, job.header, agreed, channel, together)
-        if not together.leads:
-            context = replace(context, progress=SILENCE)
-        for task in _tasks(job):
-            agreed.agree()  # also holds everybody until the first has written the member before
-            train_one(task, job.pairs, job.folds, context)
-        agreed.agree()
+    together = _meet(hardware, job.settings.cluster.wait_s)
+    agreed = together.agreeing(stop)
+    context = RunContext(job.settings, hardware, job.run, job.header, agreed, channel, together)
+    if not together.leads:
+        context = replace(context, progress=SILENCE)
+    for task in _tasks(job):
+        agreed.agree()  # also holds everybody until the first has written the member before
+        train_one(task, job.pairs, job.folds, context)
 
 
-@contextmanager
-def _process_group(hardware: Hardware, wait_s: float) -> Iterator[Together]:
+def _meet(hardware: Hardware, wait_s: float) -> Together:
     """All workers, over NCCL where each has a GPU of its own, else over gloo."""
     on_gpus = hardware.device == "cuda"
     dist.init_process_group("nccl" if on_gpus else "gloo", timeout=timedelta(seconds=wait_s))
     control = dist.new_group(backend="gloo") if on_gpus else dist.group.WORLD
-    try:
-        yield Together(dist.group.WORLD, control)
-    finally:
-        dist.destroy_process_group()
+    return Together(dist.group.WORLD, control)
 
 
 def _tasks(job: Job) -> list[MemberTask]:
@@ -155,4 +150,5 @@ def _tasks(job: Job) -> list[MemberTask]:
 if __name__ == "__main__":
     import sys
 
-    sys.exit(main(sys.argv[1:]))
+    # at once: taking a process group down while others leave may abort, long after all work is on disk
+    os._exit(main(sys.argv[1:]))
