@@ -166,6 +166,8 @@ def test_history_figures_are_drawn_however_little_there_is(count):
     members = [member(number, 7, 5) for number in range(count)]
     curves = history_figures.learning_curves(NASTY, members, 9)
     check_svg(inline_svg(history_figures.draw_learning_curves(curves), "curves"))
+    names, shares = tuple(f"train.{n}<&" for n in range(count)), tuple(1 / count for _ in range(count))
+    check_svg(inline_svg(history_figures.draw_importances(history_figures.Importances("s", names, shares)), "i"))
 
 
 def test_figures_are_written_whole_in_every_format_and_are_the_same_again(tmp_path):

@@ -21,7 +21,7 @@ def test_plot_alone_lists_every_figure(kk):
     assert [entry["name"] for entry in kk("plot", "--json").json] == list(PLOTS)
 
 
-@pytest.mark.parametrize("name", sorted(set(PLOTS) - {"retrieved"}))
+@pytest.mark.parametrize("name", sorted(set(PLOTS) - {"retrieved", "importances"}))
 def test_plot_draws_every_figure_and_prints_its_numbers(tiny, kk, name):  # noqa: F811
     outcome = kk("plot", name, "-o", f"sub/{name}.svg", "--json")
     assert outcome.code == 0, outcome.err
@@ -42,6 +42,20 @@ def test_plot_of_a_trained_network_has_the_curves_of_its_folds(tiny, kk):  # noq
     member = json.loads(next((tiny / "models_archive").glob("*mlp*/fold-0-seed-0/result.json")).read_text())
     assert [curve["fold"] for curve in found["curves"]] == [1, 2]
     assert found["curves"][0]["validation_mrr"] == [line["validation_mrr"] for line in member["history"]]
+
+
+def test_plot_what_matters_in_a_sweep(tiny, kk, write):  # noqa: F811
+    pytest.importorskip("optuna")
+    assert kk("plot", "importances").code == 8  # there is no sweep yet
+    space = (
+        '[translator]\nname = "ridge"\n[sweep.space]\n"translator.strength" = { low = 0.1, high = 100.0, log = true }\n'
+    )
+    write("space.toml", space)
+    done = kk("sweep", "space.toml", "--trials", "3", "-q")
+    assert done.code == 0, done.err
+    found = kk("plot", "importances", "space", "-o", "i.svg", "--json")
+    assert found.code == 0, found.err
+    assert found.json["numbers"] == {"sweep": "space", "names": ["translator.strength"], "shares": [1.0]}
 
 
 @pytest.mark.parametrize(
