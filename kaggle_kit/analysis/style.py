@@ -27,7 +27,7 @@ COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, GREY)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "text.color": INK,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
