@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.history import history as leaderboard  # noqa: F401
     from kaggle_kit.workflow.history import public_board as public_board
     from kaggle_kit.workflow.history import run_history as run_history
+    from kaggle_kit.workflow.init import init as init
     from kaggle_kit.workflow.keep import plan_prune as plan_prune
     from kaggle_kit.workflow.keep import plan_prune_runs as plan_prune_runs
     from kaggle_kit.workflow.keep import prune as prune
@@ -102,6 +103,7 @@ _PLACES = {
     "doctor": "workflow.doctor:doctor",
     "fetch": "workflow.fetch:fetch",
     "final": "workflow.final:final",
+    "init": "workflow.init:init",
     "learning_curve": "workflow.compare:learning_curve",
     "leaderboard": "workflow.history:history",
     "list_kernels": "workflow.remote:list_kernels",

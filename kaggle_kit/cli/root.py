@@ -21,6 +21,7 @@ from kaggle_kit.cli.session import Session
 from kaggle_kit.errors import EXIT_CODES, InterruptedWork, KaggleKitError, UsageError
 
 COMMANDS = (
+    "init",
     "fetch",
     "data",
     "train",

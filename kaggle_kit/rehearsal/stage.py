@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,13 @@ import numpy as np
 
 from kaggle_kit.archive import HistoryTable, Record
 from kaggle_kit.competition import Competition
-from kaggle_kit.config import Project, Settings
+from kaggle_kit.config import Project, Settings, toml_lines
 from kaggle_kit.files import write_bytes
 from kaggle_kit.kaggle_service import Credentials, KaggleService
 from kaggle_kit.progress import Progress
 from kaggle_kit.rehearsal.hosted import HostedCompetition, Rival
 from kaggle_kit.rehearsal.server import RehearsalServer
-from kaggle_kit.settings import Paths, Section
+from kaggle_kit.settings import Paths
 from kaggle_kit.workflow.fetch import fetch
 from kaggle_kit.workflow.history import history
 from kaggle_kit.workflow.submit import submit
@@ -143,16 +142,4 @@ def chance(rows: int, gallery_size: int) -> float:
 def project_file(competition: Competition) -> str:
     """A ``kk.toml`` that describes the competition, so that every command works in the rehearsal's folder."""
     lines = ["# Written by kk: a rehearsal; its records stay out of the real competition's history."]
-    return "\n".join(lines + _tables("competition", competition, Competition())) + "\n"
-
-
-def _tables(name: str, section: Any, default: Any) -> list[str]:
-    """A section as TOML, only what differs from the defaults; JSON's literals are TOML's, none is a word of ours."""
-    lines, below = [f"[{name}]"], []
-    for field in fields(section):
-        value = getattr(section, field.name)
-        if isinstance(value, Section):
-            below += _tables(f"{name}.{field.name}", value, getattr(default, field.name))
-        elif value != getattr(default, field.name):
-            lines.append(f"{field.name} = {json.dumps('none' if value is None else value)}")
-    return ([*lines, ""] if len(lines) > 1 else []) + below
+    return "\n".join(lines + toml_lines("competition", competition, Competition())) + "\n"

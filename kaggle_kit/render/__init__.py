@@ -21,6 +21,7 @@ _PLACES = {
     "remote_result": "remote",
     "wheels": "remote",
     "benchmark": "speed",
+    "begun": "standing",
     "cache": "inventory",
     "calibration": "cockpit",
     "verification": "verification",
