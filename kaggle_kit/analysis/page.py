@@ -21,11 +21,12 @@ _OVERRIDES = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a cell, and by what it is sorted; None is always last."""
+    """What stands in a cell, and by what it is sorted; None is always last. ``whole``: never broken over lines."""
 
     text: str
     sort: float | str | None = None
     mono: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)

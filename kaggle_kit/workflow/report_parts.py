@@ -78,7 +78,7 @@ def history_tables(title: str, table: HistoryTable, columns: Sequence[tuple[str,
 def _history_cell(row: Mapping[str, Any], key: str) -> Cell:
     value = row.get(key)
     if key == "created":
-        return Cell(str(value)[:16].replace("T", "\N{NO-BREAK SPACE}"), str(value))
+        return Cell(str(value)[:16].replace("T", " "), str(value), whole=True)
     if key == "cv":
         return number_cell(value, error=row.get("cv_error"))
     if isinstance(value, bool) or not isinstance(value, int | float):
