@@ -14,6 +14,8 @@ from pathlib import Path
 ROOT_VARIABLE = "KK_NOTEBOOK_ROOT"
 RUN_TYPE = "KAGGLE_KERNEL_RUN_TYPE"
 """``Interactive`` or ``Batch``; only Kaggle's notebooks have it."""
+KERNELS_PARENT = "JPY_PARENT_PID"
+"""Jupyter gives it to its kernels, on Kaggle and elsewhere, and they to what their cells start."""
 
 
 @dataclass(frozen=True)

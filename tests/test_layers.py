@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "kaggle_kit"
 
 LAYERS = (
-    ("errors", "files", "progress", "version", "registry", "notebook"),
+    ("errors", "files", "progress", "version", "registry", "notebook", "cells"),
     ("settings", "competition", "config", "metrics", "contrast"),
     ("embeddings", "translators", "kaggle_service", "archive", "submission"),
     ("training",),

@@ -20,6 +20,7 @@ from kaggle_kit.archive.fields import Field, completed
 from kaggle_kit.archive.ids import NEWEST, new_id, resolve, timestamp, utc_now
 from kaggle_kit.archive.index import Index, Stamp, stamp_of
 from kaggle_kit.archive.migrations import Migrations
+from kaggle_kit.cells import facts_table
 from kaggle_kit.errors import (
     DataError,
     DuplicateError,
@@ -39,6 +40,9 @@ class RecordChanged(InterruptedWork):
     """Another process changed a record between reading and writing it; nothing was written."""
 
     kind = "record_changed"
+
+
+_SHOWN = ("id", "created", "state", "message", "run", "ref", "public_score", "private_score", "error_description")
 
 
 class Record(Mapping[str, Any]):
@@ -87,6 +91,10 @@ class Record(Mapping[str, Any]):
     def revision(self) -> int:
         """How often it was written; tells whether someone else wrote it meanwhile."""
         return self._fields.get("revision", 0)
+
+    def _repr_html_(self) -> str:
+        """The record for a notebook: what a person asks for first."""
+        return facts_table({name: self._fields.get(name) for name in _SHOWN})
 
     def to_dict(self) -> dict[str, Any]:
         """A copy of all fields, as plain data."""

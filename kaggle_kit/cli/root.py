@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -19,6 +20,7 @@ import click
 from kaggle_kit.cli.options import common_options
 from kaggle_kit.cli.session import Session
 from kaggle_kit.errors import EXIT_CODES, InterruptedWork, KaggleKitError, UsageError
+from kaggle_kit.notebook import KERNELS_PARENT
 
 COMMANDS = (
     "init",
@@ -221,6 +223,16 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
     raise InterruptedWork("stopped by SIGTERM", "run the same command again to go on")
 
 
+def _end_lines_plainly() -> None:
+    """Have the terminal that a notebook's cell gave us add no carriage return to each line: they would stay in the notebook."""
+    import termios  # there is a terminal of this kind on the systems that have it only
+
+    with suppress(OSError, termios.error):
+        modes = termios.tcgetattr(1)
+        modes[1] &= ~termios.ONLCR
+        termios.tcsetattr(1, termios.TCSANOW, modes)
+
+
 @click.group(
     cls=Root,
     examples=(
@@ -243,5 +255,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
+    if os.environ.get(KERNELS_PARENT) and os.name == "posix":
+        _end_lines_plainly()
     signal.signal(signal.SIGTERM, _stop)
     cli.main()

@@ -7,11 +7,12 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
+from kaggle_kit.notebook import KERNELS_PARENT, RUN_TYPE
 from kaggle_kit.progress import Task
 from kaggle_kit.render.text import clean, clock, duration, figure, size
 
@@ -27,7 +28,7 @@ _RATE_MEMORY_S = 30.0
 def progress_on(console: Console, *, interval_s: float = LINE_INTERVAL_S) -> Bars | Lines | OneLine:
     """The kind of progress that suits where ``console`` writes."""
     if in_notebook():
-        return OneLine(console)
+        return OneLine()
     if not console.is_terminal or console.is_dumb_terminal:
         return Lines(console, interval_s=interval_s)
     from kaggle_kit.render.bars import Bars  # most commands end before there is anything to draw
@@ -35,9 +36,22 @@ def progress_on(console: Console, *, interval_s: float = LINE_INTERVAL_S) -> Bar
     return Bars(console)
 
 
+def in_kernel() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    return "ipykernel" in sys.modules
+
+
 def in_notebook() -> bool:
     """Whether this process is the kernel of a notebook that a person looks at."""
-    return "ipykernel" in sys.modules and os.environ.get("KAGGLE_KERNEL_RUN_TYPE") != "Batch"
+    return in_kernel() and os.environ.get(RUN_TYPE) != "Batch"
+
+
+def in_cell() -> bool:
+    """Whether what is written ends in a notebook's file: this is its kernel, or was started from one of its cells by ``!kk``.
+
+    Such a child has a terminal, as far as it can see. Everything that a terminal would act upon stays in the file.
+    """
+    return in_kernel() or bool(os.environ.get(KERNELS_PARENT) or os.environ.get(RUN_TYPE))
 
 
 class Measure:
@@ -204,15 +218,53 @@ class _LineTask:
             self.screen.say(f"{self.measure.what}: done in {duration(took)}")
 
 
-class OneLine:
-    """A notebook's cell: one line that is written over, and a line that stays for each summary and note."""
+class CellOutput:
+    """One output of the cell that is running, replaced as a whole: a saved notebook keeps its last state and nothing of the former ones.
 
-    def __init__(self, console: Console, *, interval_s: float = 0.2, now: Callable[[], float] = time.monotonic) -> None:
-        self.file = console.file
+    A carriage return looks the same on the screen, but stays in the file with everything that it wrote over.
+    """
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+        self._cell: object = None
+
+    def begins(self) -> bool:
+        """Whether another cell is running than the one that was written to."""
+        from IPython import get_ipython
+
+        cell = getattr(get_ipython(), "execution_count", None)
+        if self._handle is not None and cell == self._cell:
+            return False
+        self._cell, self._handle = cell, None
+        return True
+
+    def show(self, text: str) -> None:
+        """Replace what is shown."""
+        from IPython.display import display
+
+        bundle = {"text/plain": text}
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
+
+
+class OneLine:
+    """A notebook's cell: one line that is replaced, below a line that stays for each summary and note."""
+
+    def __init__(
+        self,
+        output: CellOutput | None = None,
+        *,
+        interval_s: float = 0.2,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.output = output or CellOutput()
         self.interval_s = interval_s
         self.now = now
-        self.width = 0
         self.open = _Open()
+        self._kept: list[str] = []
+        self._line = ""
         self._last = now() - interval_s
 
     def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
@@ -225,22 +277,26 @@ class OneLine:
         """Write the line anew, not more often than an eye can follow."""
         if self.now() - self._last >= self.interval_s:
             self._last = self.now()
-            self.write_over(self.open.line())
+            self.replace(self.open.line())
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self.write_over(clean(text), stay=True)
+        self.replace(clean(text), stay=True)
 
-    def write_over(self, line: str, *, stay: bool = False) -> None:
+    def replace(self, line: str, *, stay: bool = False) -> None:
         """Replace the line that is shown; ``stay`` leaves it and goes on below."""
-        self.file.write("\r" + line.ljust(self.width) + ("\n" if stay else ""))
-        self.file.flush()
-        self.width = 0 if stay else len(line)
+        if self.output.begins():
+            self._kept, self._line = [], ""
+        if not line and not self._line:
+            return
+        if stay:
+            self._kept.append(line)
+        self._line = "" if stay else line
+        self.output.show("\n".join([*self._kept, self._line] if self._line else self._kept))
 
     def close(self) -> None:
-        """Leave the cursor on a line of its own."""
-        if self.width:
-            self.write_over("", stay=True)
+        """Leave what stays, and nothing else."""
+        self.replace("")
 
 
 class _OneLineTask:
@@ -256,4 +312,4 @@ class _OneLineTask:
     def finish(self, summary: str = "") -> None:
         """Leave the summary, or nothing."""
         self.screen.open.end(self)
-        self.screen.write_over(clean(summary), stay=bool(summary))
+        self.screen.replace(clean(summary), stay=bool(summary))

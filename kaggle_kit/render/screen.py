@@ -13,7 +13,7 @@ from rich.text import Text
 from kaggle_kit.errors import KaggleKitError
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.render.plain import document
-from kaggle_kit.render.progress import Lines, OneLine, in_notebook, progress_on
+from kaggle_kit.render.progress import Lines, OneLine, in_cell, in_kernel, progress_on
 from kaggle_kit.render.tables import Grid
 from kaggle_kit.render.text import clean
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 _WIDE = 200
 """Width of a table that no terminal limits: it goes into a file or a pipe."""
+_CELL = 110
+"""Width of a table in a notebook's cell, which breaks longer lines."""
 
 
 def show_progress() -> Progress:
     """Progress for a script or a notebook, to be given to a function of the library as ``progress``."""
-    return progress_on(_console(stderr=not in_notebook()))  # a notebook paints stderr red
+    return progress_on(_console(stderr=not in_kernel()))  # a notebook paints stderr red
 
 
 class Screen:
@@ -122,7 +124,20 @@ class _Console(Console):
 
 
 def _console(*, stderr: bool) -> Console:
-    """A console that interprets nothing in what it prints; wide where there is no terminal to limit it."""
+    """A console that interprets nothing in what it prints; wide where there is no terminal to limit it.
+
+    In a cell it is no terminal, whatever the stream says, and not one that writes HTML: what it prints is kept as it is.
+    """
     stream = sys.stderr if stderr else sys.stdout
-    limited = stream.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return _Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=None if limited else _WIDE)
+    asked = os.environ.get("COLUMNS", "").isdigit()
+    cell = in_cell()
+    width = None if asked else _CELL if cell else None if stream.isatty() else _WIDE
+    return _Console(
+        stderr=stderr,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        width=width,
+        force_terminal=False if cell else None,
+        force_jupyter=False,
+    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kaggle_kit.cells import rows_table
 from kaggle_kit.config import Project, Settings
 from kaggle_kit.config.places import find_root
 from kaggle_kit.errors import ConfigError, KaggleKitError
@@ -74,13 +74,8 @@ class Diagnosis:
 
     def _repr_html_(self) -> str:
         """The table for a notebook."""
-        rows = "".join(
-            f"<tr><td>{html.escape(finding.status)}</td><td>{html.escape(finding.check)}</td>"
-            f'<td style="text-align:left">{html.escape(finding.text)}'
-            f"{'<br><i>' + html.escape(finding.remedy) + '</i>' if finding.remedy else ''}</td></tr>"
-            for finding in self.findings
-        )
-        return f"<table><tbody>{rows}</tbody></table>"
+        rows = [(one.status, one.check, one.text, one.remedy) for one in self.findings]
+        return rows_table(("", "check", "found", "remedy"), rows)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from kaggle_kit.cells import rows_table
 from kaggle_kit.config import Project
 from kaggle_kit.embeddings import find_file
 from kaggle_kit.errors import DataError, MissingError, UsageError, storage_errors
@@ -21,7 +22,7 @@ from kaggle_kit.kaggle_service import KaggleService, RemoteFile, unpack
 from kaggle_kit.kaggle_service.download import bytes_there
 from kaggle_kit.kaggle_service.unpack import inside, member_names, safe_path
 from kaggle_kit.notebook import in_notebook, notebook_folders
-from kaggle_kit.progress import SILENCE, Progress, Task
+from kaggle_kit.progress import SILENCE, Progress, Task, size
 from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.manifest import Entry, Manifest
 
@@ -72,6 +73,11 @@ class FetchResult:
     def nothing_to_do(self) -> bool:
         """Every file was there already."""
         return all(file.state in ("present", "in place", "changed", "verified") for file in self.files)
+
+    def _repr_html_(self) -> str:
+        """The files for a notebook."""
+        rows = [(file.name, size(file.size), file.state, file.path) for file in self.files]
+        return rows_table(("file", "size", "state", "path"), rows, self.notes)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""

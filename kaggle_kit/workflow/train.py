@@ -11,6 +11,7 @@ from typing import Any
 
 from kaggle_kit.archive import Record, RunStore, provenance
 from kaggle_kit.archive.records import hold_lock
+from kaggle_kit.cells import facts_table
 from kaggle_kit.config import Project, Settings, with_effect
 from kaggle_kit.embeddings import Folds, Lookalikes, Pairs, find_leaks, find_lookalikes, fold_pairs, sum_leaks
 from kaggle_kit.errors import (
@@ -59,6 +60,20 @@ class Run:
     def __repr__(self) -> str:
         score = f"cv {self.cv:.4f} ± {self.cv_error:.4f}" if self.cv is not None else self.record.get("state", "")
         return f"<Run {self.id}: {score}>"
+
+    def _repr_html_(self) -> str:
+        """The run for a notebook."""
+        translator, folds = self.record.get("translator"), self.record.get("folds") or {}
+        return facts_table(
+            {
+                "run": self.id,
+                "state": self.record.get("state"),
+                "translator": translator.get("name") if isinstance(translator, Mapping) else translator,
+                "folds": folds.get("count"),
+                "cv": f"{self.cv:.4f} ± {self.cv_error:.4f}" if self.cv is not None else None,
+                "folder": self.folder,
+            }
+        )
 
 
 def train(

@@ -124,38 +124,60 @@ def test_lines_are_never_broken_and_never_interpreted(clock):
     assert written(lines) == ["[bold]" + "long " * 20 + "\\x1b[2J"]
 
 
-def test_one_line_is_written_over_in_a_notebook(clock):
-    shown = OneLine(console(), now=clock)
+class Cell:
+    """A notebook's cell: remembers everything that it was made to show, until another cell runs."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+        self.fresh = True
+
+    def begins(self) -> bool:
+        fresh, self.fresh = self.fresh, False
+        return fresh
+
+    def show(self, text: str) -> None:
+        self.shown.append(text)
+
+
+def test_one_line_is_replaced_in_a_notebook(clock):
+    cell = Cell()
+    shown = OneLine(cell, now=clock)
     task = shown.start("fold 1", 3, "epochs")
     task.update(1, loss=2.0)
     clock.time += 1
     task.update(2, loss=1.0)
     task.finish("fold 1 done")
-    text = shown.file.getvalue()
-    assert text.count("\n") == 1
-    assert text.split("\r")[1].startswith("fold 1: 1 of 3 epochs, loss 2")
-    assert text.split("\r")[-1].rstrip(" \n") == "fold 1 done"
+    assert cell.shown[0].startswith("fold 1: 1 of 3 epochs, loss 2")
+    assert cell.shown[1].startswith("fold 1: 2 of 3 epochs, ")
+    assert cell.shown[2:] == ["fold 1 done"]
+    shown.note("a note \x1b[2J")
+    assert cell.shown[-1] == "fold 1 done\na note \\x1b[2J"
+    cell.fresh = True
+    shown.note("in the next cell")
+    assert cell.shown[-1] == "in the next cell"
 
 
 def test_one_line_shows_all_that_is_open_in_a_notebook(clock):
-    shown = OneLine(console(), now=clock)
+    cell = Cell()
+    shown = OneLine(cell, now=clock)
     whole, part = shown.start("3 files", 400, "B"), shown.start("train.npz", 300, "B")
     part.update(100)
     whole.update(100)
     clock.time += 1
     part.update(200)
     whole.update(200)
-    assert shown.file.getvalue().split("\r")[-1].startswith("train.npz: 200 B of 300 B")
-    assert "; 3 files: 100 B of 400 B" in shown.file.getvalue().split("\r")[-1]
+    assert cell.shown[-1].startswith("train.npz: 200 B of 300 B")
+    assert "; 3 files: 100 B of 400 B" in cell.shown[-1]
 
 
 def test_one_line_updates_no_faster_than_an_eye_follows(clock):
-    shown = OneLine(console(), now=clock)
+    cell = Cell()
+    shown = OneLine(cell, now=clock)
     task = shown.start("fold 1", 1000, "epochs")
     for epoch in range(100):
         clock.time += 0.001
         task.update(epoch)
-    assert shown.file.getvalue().count("\r") == 1
+    assert len(cell.shown) == 1
 
 
 def test_bars_vanish_and_summaries_stay():
