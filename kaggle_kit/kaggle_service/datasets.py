@@ -17,6 +17,7 @@ from .calls import Calls
 from .connection import DATASETS, Connection
 from .endpoint import check_link
 from .failures import WEB, AnswerLost, Call, GaveUp, Refusal, Trouble, explain
+from .official import official_client_class
 from .upload import Upload
 
 BLOBS = "blobs.BlobApiService"
@@ -142,7 +143,7 @@ class Datasets:
         return self._blobs.explained(upload.run, Call(f"sending {path.name}", link=f"{WEB}/datasets"))
 
     def _begin(self, path: Path) -> tuple[str, str]:
-        self._blobs.request("ApiStartBlobUploadRequest")  # its enumeration can be imported once the client is there
+        official_client_class()  # what belongs to it can be imported from here on
         from kagglesdk.blobs.types.blob_api_service import ApiBlobType
 
         status = path.stat()

@@ -22,6 +22,7 @@ from .calls import Calls, rows_in, texts_in
 from .connection import KERNELS, Connection
 from .download import Download, Downloaded
 from .failures import WEB, AnswerLost, Call, GaveUp, Refusal, Trouble, clean, explain, trouble_of
+from .official import official_client_class
 from .transport import ANSWER_LIMIT, NETWORK_ERRORS, blocks
 
 _TYPES = "kagglesdk.kernels.types.kernels_api_service"
@@ -260,8 +261,7 @@ class Kernels:
 
     def list(self, owner: str) -> Iterator[Kernel]:
         """The account's own notebooks, the one run last first."""
-        official = self._calls.request("ApiListKernelsRequest")  # its enumerations can be imported once it is there
-        assert official is not None
+        official_client_class()  # what belongs to it can be imported from here on
         from kagglesdk.kernels.types.kernels_enums import KernelsListSortType, KernelsListViewType
 
         call = Call("listing notebooks", link=f"{WEB}/{owner}/code")

@@ -78,13 +78,19 @@ def remote_train(
         service: where to; Kaggle, or the server that the settings name, when None.
 
     Raises:
-        UsageError: a setting that cannot hold there, a secret among what would be sent, a pack that is too large.
+        UsageError: arguments that exclude each other, a setting that cannot hold there, a secret among what would be sent, a pack that is too large.
         QuotaError: too few GPU hours left.
         CredentialsError: not logged in, or the competition's rules not accepted.
         ServiceError: the network or the service failed; the record tells how far it got.
         InterruptedWork: stopped by the time limit and pulled (go on with ``resume``), cancelled, or not ended in time.
         Any family (DataError, TrainingError, …): the training failed there, with its last words and its exit code; its log is here.
     """
+    if name and resume is not None:
+        raise UsageError("a run that goes on keeps its name", "leave out --name or --resume")
+    if until_done and not wait:
+        raise UsageError(
+            "to push again until a run is done, it has to be followed", "leave out --until-done or --no-wait"
+        )
     service = connect(project, service, progress=progress)
     store = JobStore(project.models_dir)
     if resume is None:

@@ -363,6 +363,13 @@ def test_notebook_that_can_only_be_seen_after_a_while_is_waited_for(kk, serve):
     assert kk("remote", "train", "--name", "done", "--gpu", "cpu").code == 4
 
 
+@pytest.mark.parametrize(
+    "words", [["--name", "x", "--resume"], ["--no-wait", "--until-done"], ["--resume", "--epochs", "3"]]
+)
+def test_options_that_exclude_each_other_are_refused(kk, project, words):
+    assert kk("remote", "train", *words).code == 2
+
+
 def test_nothing_known_is_told_kindly(kk, project):
     assert "kk remote train starts one" in kk("remote", "list").out
     assert kk("remote", "status").code == 8
