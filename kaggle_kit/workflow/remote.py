@@ -78,7 +78,8 @@ def remote_train(
         service: where to; Kaggle, or the server that the settings name, when None.
 
     Raises:
-        UsageError: arguments that exclude each other, a setting that cannot hold there, a secret among what would be sent, a pack that is too large.
+        UsageError: arguments that exclude each other, a setting that cannot hold there, a secret among what would be sent, a pack that
+            is too large.
         QuotaError: too few GPU hours left.
         CredentialsError: not logged in, or the competition's rules not accepted.
         ServiceError: the network or the service failed; the record tells how far it got.
