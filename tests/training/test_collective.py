@@ -34,12 +34,12 @@ from kaggle_kit.translators import build_translator
 D_TEXT, D_IMAGE = 6, 5
 
 
-def on_ranks(size, work, kind=Together):
+def on_ranks(size, work, kind=Together, *, patience_s=20):
     """``work(collective)`` on each of ``size`` ranks; what they returned or raised, in the order of ranks."""
     store, answers = dist.HashStore(), [None] * size
 
     def rank(number):
-        group = dist.ProcessGroupGloo(store, number, size, timedelta(seconds=20))
+        group = dist.ProcessGroupGloo(store, number, size, timedelta(seconds=patience_s))
         try:
             answers[number] = work(kind(group))
         except (TrainingError, InterruptedWork) as error:
@@ -270,4 +270,4 @@ def test_a_rank_that_is_gone_is_an_error_and_no_endless_wait():
             collective.any(False)
         return None
 
-    on_ranks(2, work)
+    on_ranks(2, work, patience_s=1)

@@ -67,6 +67,7 @@ class Watching(Silence):
         return Task()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds workers in /proc")
 def test_a_killed_worker_ends_the_others_and_a_resumed_run_has_the_weights_of_one_process(pairs, settings_of, tmp_path):
     def kill():

@@ -89,11 +89,15 @@ def test_each_detail_of_the_residual_mlp_can_be_switched():
     assert model.projection is None
 
 
+SMALLER = {"random_feature_ridge": {"features": 64}}
+"""Where the defaults take seconds on any data: the eigendecomposition of 4,096 features."""
+
+
 @pytest.mark.parametrize("name", [entry.name for entry in translators])
 def test_every_translator_predicts_unit_vectors_and_leaves_the_mode_alone(name):
     torch.manual_seed(0)
     text, images = torch.randn(60, 12), torch.randn(20, 10)
-    translator = build_translator(name, 12, 10, {})
+    translator = build_translator(name, 12, 10, SMALLER.get(name, {}))
     translator.prepare(pairs_of(text, images, torch.arange(60) % 20))
     translator.train()
     first, second = translator.translate(text), translator.translate(text)
@@ -263,7 +267,7 @@ def test_geglu_block_is_the_formula():
 def test_every_translator_prepares_on_very_little_data(name, images):
     torch.manual_seed(0)
     text, vectors = torch.randn(images, 12), torch.randn(images, 10)
-    translator = build_translator(name, 12, 10, {})
+    translator = build_translator(name, 12, 10, SMALLER.get(name, {}))
     translator.prepare(pairs_of(text, vectors))
     translator.eval().finish(pairs_of(text, vectors))
     assert torch.isfinite(translator.translate(text)).all()
