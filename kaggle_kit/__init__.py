@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from kaggle_kit.rehearsal.made_up import write_competition as write_competition
     from kaggle_kit.rehearsal.rehearse import rehearse as rehearse
     from kaggle_kit.render.screen import show_progress as show_progress
+    from kaggle_kit.training.own import loss as loss
+    from kaggle_kit.translators.own import translator as translator
     from kaggle_kit.workflow.bench import bench as bench
     from kaggle_kit.workflow.cache import cached_files as cached_files
     from kaggle_kit.workflow.cache import clear_cache as clear_cache
@@ -115,6 +117,7 @@ _PLACES = {
     "load_submission": "workflow.records:load_submission",
     "load_sweep": "workflow.study:load_sweep",
     "load_test": "embeddings:load_test",
+    "loss": "training.own:loss",
     "make_ensemble": "workflow.ensemble:ensemble",
     "make_wheels": "workflow.wheels:make_wheels",
     "plan_prune": "workflow.keep:plan_prune",
@@ -144,6 +147,7 @@ _PLACES = {
     "sweep": "workflow.sweep:sweep",
     "sync": "workflow.sync:sync",
     "train": "workflow.train:train",
+    "translator": "translators.own:translator",
     "validate": "workflow.validate:validate",
     "verify": "workflow.verify:verify",
     "verify_caption": "workflow.verify:verify_caption",

@@ -109,6 +109,15 @@ class Paths(Section):
 
 
 @dataclass(frozen=True)
+class PluginSettings(Section):
+    """The project's own Python files."""
+
+    files: list[str] = setting(
+        [], "files of the project with translators and losses of its own (translators/*.py); in kk.toml only"
+    )
+
+
+@dataclass(frozen=True)
 class DataSettings(Section):
     """What is done to the captions and images before they are split; nothing by default."""
 

@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "kaggle_kit"
 
 LAYERS = (
-    ("errors", "files", "progress", "version", "registry", "notebook", "cells"),
+    ("errors", "files", "progress", "version", "plugins", "registry", "notebook", "cells"),
     ("settings", "competition", "config", "metrics", "contrast"),
     ("embeddings", "translators", "kaggle_service", "archive", "submission"),
     ("training",),
@@ -26,7 +26,7 @@ LAYERS = (
 """Lowest first; a module imports its own part and lower layers only, at run time as well as inside functions."""
 
 ORDER_WITHIN = (
-    ("errors", "files"), ("errors", "registry"),
+    ("errors", "files"), ("errors", "registry"), ("errors", "plugins"), ("files", "plugins"), ("plugins", "registry"),
     ("settings", "competition"), ("settings", "config"), ("competition", "config"),
     ("submission", "archive"), ("render", "cli"), ("cli", "__main__"),
 )  # fmt: skip

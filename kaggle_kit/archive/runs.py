@@ -24,6 +24,7 @@ RUN_FIELDS = {
     "state": Field(str, " | ".join(RUN_STATES), "running", required=True),
     "translator": Field((str, dict), "name, or name and options"),
     "loss": Field((str, dict), "name, or name and options"),
+    "plugins": Field(dict, "of the project's own translator and loss: file and sha256; copies lie in plugins/", {}),
     "config": Field(dict, "every setting as resolved"),
     "config_digest": Field(str, "hash of config"),
     "data": Field(dict, "train and test file: name, sha256, size; counts; cleaning report", {}),

@@ -15,7 +15,12 @@ from .keys import Key, did_you_mean, keys_of, nearest
 from .model import CHOICES, SECTIONS, Settings, flatten_table
 from .places import read_text
 
-ALIASES = {"competition": "competition.slug", "translator": "translator.name", "loss": "loss.name"}
+ALIASES = {
+    "competition": "competition.slug",
+    "translator": "translator.name",
+    "loss": "loss.name",
+    "plugins": "plugins.files",
+}
 """What a section's bare name stands for: ``translator = "mlp"``, ``KK_LOSS=mse``."""
 
 _VARIABLE = "KK_"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kaggle_kit.errors import ConfigError, MissingError
+from kaggle_kit.plugins import declare, find_plugins
 
 from .keys import Key, build, did_you_mean, keys_of, nearest
 from .layers import Entry, Layer, all_keys, description_layer, environment_layer, file_layer, override_layer
@@ -22,7 +24,7 @@ from .places import (
     shipped_configs,
     slug_of,
 )
-from .values import guess
+from .values import convert, guess
 
 
 def load_project(
@@ -59,11 +61,33 @@ def load_project(
         override_layer(overrides or {}, origins or {}),
         environment_layer(os.environ if environ is None else environ),
     ]
+    elsewhere = [layers[1]]
     if config is not None:
         layers.append(file_layer(*find_config(config, root)))
+        elsewhere.append(layers[-1])
     if (root / PROJECT_FILE).is_file():
         layers.append(file_layer(root / PROJECT_FILE, PROJECT_FILE))
+    declare(root, _own_code(root, layers, elsewhere))
     return _resolved(root, layers, schemas() if callable(schemas) else schemas, None if config is None else str(config))
+
+
+def _own_code(root: Path, layers: Sequence[Layer], elsewhere: Sequence[Layer]) -> list[str]:
+    """The project's own files of Python; only its ``kk.toml``, or a flag, may say what is run. Problems go to the layers."""
+    files: list[str] = []
+    for layer in reversed(layers):  # the highest has the last word
+        entry = layer.entries.get("plugins.files")
+        if entry is None:
+            continue
+        if layer in elsewhere:
+            layer.problems.append(f"{entry.label}: only {PROJECT_FILE} says which files of Python are run")
+            continue
+        with suppress(ValueError):  # of another type: told with the others
+            names = convert(list[str], entry.value, text=entry.text)
+            try:
+                files = find_plugins(root, names)
+            except ValueError as error:
+                layer.problems.append(f"{entry.label}: {error}")
+    return files
 
 
 def _resolved(root: Path, layers: Sequence[Layer], schemas: Schemas | None, config: str | None) -> Project:

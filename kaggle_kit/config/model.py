@@ -16,6 +16,7 @@ from kaggle_kit.settings import (
     DataSettings,
     FoldSettings,
     Paths,
+    PluginSettings,
     RemoteSettings,
     Section,
     ServiceSettings,
@@ -85,6 +86,7 @@ class Settings:
 
     paths: Paths = Paths()
     competition: Competition = Competition()
+    plugins: PluginSettings = PluginSettings()
     data: DataSettings = DataSettings()
     folds: FoldSettings = FoldSettings()
     translator: Choice = Choice(DEFAULT_TRANSLATOR)
@@ -145,7 +147,7 @@ SECTIONS: dict[str, type] = {part.name: type(part.default) for part in fields(Se
 
 CHOICES = ("translator", "loss")
 
-_WITHOUT_EFFECT = ("paths", "cluster", "sweep", "verify", "submit", "service", "remote", "wheels")
+_WITHOUT_EFFECT = ("paths", "plugins", "cluster", "sweep", "verify", "submit", "service", "remote", "wheels")
 
 
 @dataclass(frozen=True)

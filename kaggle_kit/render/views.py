@@ -291,7 +291,8 @@ def catalogue(entries: Sequence[Any]) -> View:
         yield heading(title)
         for entry in (entry for entry in entries if entry.kind == kind):
             recipe = f"  [recipe configs/{entry.recipe}.toml]" if entry.recipe else ""
-            yield Text.assemble((f"  {clean(entry.name)}", "bold"), recipe)
+            own = f"  [this project's own: {clean(entry.file)}]" if entry.file else ""
+            yield Text.assemble((f"  {clean(entry.name)}", "bold"), recipe, own)
             yield Text(f"    {clean(entry.summary)}")
             for option in entry.options:
                 yield Text(

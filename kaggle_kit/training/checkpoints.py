@@ -14,9 +14,12 @@ from torch import Tensor
 
 from kaggle_kit import files
 from kaggle_kit.errors import DataError, MissingError
-from kaggle_kit.translators import Translator, build_translator
+from kaggle_kit.plugins import refuse_changed
+from kaggle_kit.translators import Translator, build_translator, translators
 
 HEADER = "kaggle_kit"
+PLUGINS = "plugins"
+"""Folder of a run with copies of the project's own files that it was trained by: for people, never run."""
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
@@ -61,9 +64,15 @@ def load_translator(path: Path, device: str = "cpu") -> Translator:
 
     Raises:
         MissingError: there is no such file.
-        DataError: the file is damaged, or its tensors are not those of the translator that it names.
+        DataError: the file is damaged, its tensors are not those of the translator that it names, or the project's own translator was
+            changed since.
     """
     tensors, header = load_tensors(path)
+    if plugin := header.get("plugin"):
+        kept = path.parents[1] / PLUGINS / plugin["file"]
+        refuse_changed(
+            plugin, translators.entry(header["translator"]).plugin, f"checkpoint {path.parent.name}", str(kept)
+        )
     try:
         with torch.random.fork_rng(devices=[]):
             translator = build_translator(

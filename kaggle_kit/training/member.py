@@ -24,7 +24,7 @@ from kaggle_kit.training.loop import GradientLoop, Position
 from kaggle_kit.training.precision import Hardware
 from kaggle_kit.training.seeds import derive_seed
 from kaggle_kit.training.state import StateFiles
-from kaggle_kit.translators import Translator, build_translator
+from kaggle_kit.translators import Translator, build_translator, translators
 
 WEIGHTS, PREDICTIONS, RESULT = "model.safetensors", "predictions.npy", "result.json"
 
@@ -160,7 +160,9 @@ def _write(
     files.write_npy(folder / PREDICTIONS, predictions)
     chosen = context.settings.translator
     origin = {"translator": chosen.name, "options": dict(chosen.options), "fold": task.fold, "seed": task.seed}
-    save_translator(folder / WEIGHTS, translator, {**context.header, **origin})
+    plugin = translators.entry(chosen.name).plugin
+    own = {"plugin": plugin.to_dict()} if plugin is not None else {}
+    save_translator(folder / WEIGHTS, translator, {**context.header, **origin, **own})
 
 
 def _result(

@@ -24,6 +24,7 @@ from typing import IO
 
 import torch
 
+from kaggle_kit import plugins
 from kaggle_kit.config import Settings
 from kaggle_kit.errors import InterruptedWork, KaggleKitError, UsageError
 from kaggle_kit.progress import Progress
@@ -214,7 +215,12 @@ def _environment(crew: Crew, threads: int) -> dict[str, str]:
     """This process's, with the thread count, and the package where it is not installed."""
     package = str(Path(__file__).parents[2])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {
+        **os.environ,
+        **plugins.environment(),
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
     if crew.cluster.nnodes == 1 and sys.platform in _LOOPBACK_DEVICE:
         # a machine whose own name does not resolve (many notebooks) would keep gloo waiting
         environment.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK_DEVICE[sys.platform])

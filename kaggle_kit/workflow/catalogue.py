@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from kaggle_kit.config import Project
 from kaggle_kit.registry import Registry
 from kaggle_kit.settings import fields_of
 
@@ -30,6 +32,7 @@ class CatalogueEntry:
         summary: the first sentence about it.
         recipe: the shipped configuration that is in force unless something else is said; None when there is none.
         options: what it may be given.
+        file: the project's own file that defines it; None for what the package defines.
     """
 
     kind: str
@@ -37,20 +40,34 @@ class CatalogueEntry:
     summary: str
     recipe: str | None
     options: list[Option]
+    file: str | None = None
 
 
-def catalogue() -> list[CatalogueEntry]:
-    """Every translator, then every loss, by name."""
+def catalogue(project: Project | None = None) -> list[CatalogueEntry]:
+    """Every translator, then every loss, by name; with a ``project`` those of its own files too.
+
+    Raises:
+        UsageError: one of the project's files fails.
+    """
     from kaggle_kit.training.losses import losses
     from kaggle_kit.translators import translators
 
-    return [*_entries(translators), *_entries(losses)]
+    root = project.root if project is not None else None
+    return [*_entries(translators, root), *_entries(losses, root)]
 
 
-def _entries(registry: Registry[Any]) -> list[CatalogueEntry]:
+def _entries(registry: Registry[Any], root: Path | None) -> list[CatalogueEntry]:
     return [
-        CatalogueEntry(registry.kind, entry.name, _summary(entry.item), entry.recipe, _options(entry.item.Options))
+        CatalogueEntry(
+            kind=registry.kind,
+            name=entry.name,
+            summary=_summary(entry.item),
+            recipe=entry.recipe,
+            options=_options(entry.item.Options),
+            file=entry.plugin.name if entry.plugin else None,
+        )
         for entry in registry
+        if entry.plugin is None or entry.plugin.root == root
     ]
 
 

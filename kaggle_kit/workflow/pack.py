@@ -16,6 +16,7 @@ from typing import Any
 from kaggle_kit.config import Project, Settings
 from kaggle_kit.config.places import PROJECT_FILE
 from kaggle_kit.errors import MissingError, UsageError
+from kaggle_kit.plugins import find_plugins
 from kaggle_kit.progress import size
 from kaggle_kit.settings import OF_THE_MOMENT, TrainSettings, fields_of
 from kaggle_kit.workflow.wheel import package_files
@@ -159,5 +160,7 @@ def _portable(project: Project, settings: Settings) -> tuple[Settings, dict[str,
             raise MissingError(f"data.drop_captions: no such file: {path}")
         files[path.name] = path.read_bytes()
         data = replace(data, drop_captions=path.name)
+    for name in find_plugins(project.root, settings.plugins.files):
+        files[name] = (project.root / name).read_bytes()
     of_this_machine = {name: field.default for name, field in fields_of(TrainSettings).items() if name in OF_THE_MOMENT}
     return replace(settings, data=data, train=replace(settings.train, **of_this_machine)), files

@@ -22,7 +22,8 @@ from kaggle_kit.errors import (
     MissingError,
     UsageError,
 )
-from kaggle_kit.files import hash_of
+from kaggle_kit.files import hash_of, write_bytes
+from kaggle_kit.plugins import Plugin, refuse_changed
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import OF_THE_MOMENT
 from kaggle_kit.training.interrupts import Deadline, stop_on_signals
@@ -114,6 +115,7 @@ def train(
     store = RunStore(project.models_dir)
     run_id = store.reserve(label, hash_of([settings.digest(), folds.digest, pairs.file.sha256]))
     folds.save(store.folder_of(run_id))
+    _keep_plugins(store.folder_of(run_id), settings)
     store.create(run_id, {**_new_record(project, label, pairs, report, folds), "leaks": leaks, "sweep": sweep})
     progress.note(
         f"run {run_id}: {len(member_tasks(settings))} translators on {len(pairs):,} captions "
@@ -123,14 +125,14 @@ def train(
 
 
 def _deadline(settings: Settings, started: float | None) -> Deadline | None:
-    """When the work has to have ended: by the time budget, else by the end of a notebook's session; None where neither is known."""
-    train = settings.train
+    """When the work has to have ended: by the time budget or the end of a notebook's session; None where neither is known."""
+    train, deadlines = settings.train, []
     if train.time_budget is not None:
-        return Deadline(train.time_budget, train.time_margin_s, started=started)
+        deadlines.append(Deadline(train.time_budget, train.time_margin_s, started=started))
     session = notebook_session(settings.remote)
-    if session is None or not session.left_s:
-        return None
-    return Deadline(session.left_s, max(train.time_margin_s, settings.remote.margin_s))
+    if session is not None and session.left_s:
+        deadlines.append(Deadline(session.left_s, max(train.time_margin_s, settings.remote.margin_s)))
+    return min(deadlines, key=Deadline.left_s, default=None)
 
 
 def resume(
@@ -164,11 +166,46 @@ def resume(
             f"{pairs.file.path} has {pairs.file.sha256[:12]}…",
             "put the former file back, or start a new run with kk train",
         )
+    _refuse_changed_plugins(record)
     folds = Folds.load(record.folder)
     if folds.digest != record["folds"]["digest"]:
         raise DataError(f"the folds of run {record.id} were changed", "start a new run with kk train")
     refuse_leaks(pairs, folds, settings, progress=progress)
     return _finish(store, record.id, settings, pairs, folds, deadline, progress)
+
+
+def _plugins_of(settings: Settings) -> dict[str, Plugin]:
+    """The project's own files that define the chosen translator and loss, by what they define."""
+    from kaggle_kit.training.losses import losses
+    from kaggle_kit.translators import translators
+
+    found = {
+        "translator": translators.entry(settings.translator.name).plugin,
+        "loss": losses.entry(settings.loss.name).plugin,
+    }
+    return {kind: plugin for kind, plugin in found.items() if plugin is not None}
+
+
+def _keep_plugins(folder: Path, settings: Settings) -> None:
+    """Copy the files into the run's folder: what trained it can be read, and put back, however the project goes on."""
+    from kaggle_kit.training.checkpoints import PLUGINS
+
+    for plugin in _plugins_of(settings).values():
+        write_bytes(folder / PLUGINS / plugin.name, plugin.path.read_bytes())
+
+
+def _refuse_changed_plugins(record: Record) -> None:
+    """Refuse to go on with other code than the run began with.
+
+    Raises:
+        DataError: a file was changed.
+    """
+    from kaggle_kit.training.checkpoints import PLUGINS
+
+    now = _plugins_of(Settings.from_dict(record["config"]))
+    for kind, recorded in (record.get("plugins") or {}).items():
+        kept = record.folder / PLUGINS / recorded["file"]
+        refuse_changed(recorded, now.get(kind), f"the {kind} of run {record.id}", str(kept))
 
 
 def _join(project: Project, deadline: Deadline | None, progress: Progress) -> Run:
@@ -257,6 +294,7 @@ def _new_record(project: Project, label: str, pairs: Pairs, report: dict[str, An
         "translator": settings.translator.name,
         "loss": None if translators[settings.translator.name].closed_form else settings.loss.name,
         "config": settings.to_dict(),
+        "plugins": {kind: plugin.to_dict() for kind, plugin in _plugins_of(settings).items()},
         "config_digest": settings.digest(),
         "origins": {key: origin for key, origin in project.origins.items() if origin != "default"},
         "data": {

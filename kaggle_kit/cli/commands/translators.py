@@ -16,5 +16,5 @@ from kaggle_kit.cli.session import Session, pass_session
 )
 @pass_session
 def command(session: Session) -> None:
-    """List translators and losses with options and defaults."""
-    session.show(kaggle_kit.catalogue(), render.catalogue)
+    """List translators and losses with options and defaults, those of the project's own files too."""
+    session.show(kaggle_kit.catalogue(session.project()), render.catalogue)
