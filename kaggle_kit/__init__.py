@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.remote import remote_submit as remote_submit
     from kaggle_kit.workflow.remote import remote_train as remote_train
     from kaggle_kit.workflow.report import report as report
+    from kaggle_kit.workflow.standing import whereabouts as whereabouts
     from kaggle_kit.workflow.study import Sweep as Sweep
     from kaggle_kit.workflow.study import load_sweep as load_sweep
     from kaggle_kit.workflow.submit import submit as submit
@@ -151,6 +152,7 @@ _PLACES = {
     "validate": "workflow.validate:validate",
     "verify": "workflow.verify:verify",
     "verify_caption": "workflow.verify:verify_caption",
+    "whereabouts": "workflow.standing:whereabouts",
     "write_competition": "rehearsal.made_up:write_competition",
 }
 

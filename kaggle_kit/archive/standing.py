@@ -41,5 +41,24 @@ def change(standings: Sequence[Standing]) -> int | None:
     return standings[-2].rank - standings[-1].rank if len(standings) > 1 else None
 
 
+def read_limit(folder: Path, slug: str) -> int | None:
+    """Submissions a day, as the service told last; None when it never did."""
+    try:
+        limit = read_json(_limit_path(folder, slug))["per_day"]
+    except (KaggleKitError, KeyError, TypeError):
+        return None
+    return limit if isinstance(limit, int) else None
+
+
+def remember_limit(folder: Path, slug: str, per_day: int) -> None:
+    """Keep how many submissions a day the service allows, so that what is left can be told without asking it."""
+    if read_limit(folder, slug) != per_day:
+        write_json(_limit_path(folder, slug), {"per_day": per_day}, mode=OWNER_ONLY)
+
+
+def _limit_path(folder: Path, slug: str) -> Path:
+    return folder / f"limit-{slug}.json"
+
+
 def _path(folder: Path, slug: str) -> Path:
     return folder / f"standing-{slug}.json"

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
+from kaggle_kit.cli.completion import complete_by_name
 from kaggle_kit.cli.options import common_options
 from kaggle_kit.cli.session import Session
 from kaggle_kit.errors import EXIT_CODES, InterruptedWork, KaggleKitError, UsageError
@@ -45,6 +46,7 @@ COMMANDS = (
     "final",
     "translators",
     "config",
+    "completion",
     "cache",
     "bench",
     "doctor",
@@ -64,6 +66,7 @@ class Described(click.Command):
         super().__init__(*arguments, **attributes)
         self.examples = tuple(examples)
         self.params += common_options()
+        complete_by_name(self.params)
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; an error says which command it was."""
@@ -111,7 +114,11 @@ class Family(Described, click.Group):
 
 
 class Root(Family):
-    """``kk`` itself."""
+    """``kk`` itself; without a command it says where one stands."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; none is no reason for help."""
+        return Described.parse_args(self, context, args)
 
     def list_commands(self, context: click.Context) -> list[str]:
         """The names of all commands."""
@@ -235,19 +242,27 @@ def _end_lines_plainly() -> None:
 
 @click.group(
     cls=Root,
+    invoke_without_command=True,
     examples=(
+        "kk                                       where one stands, and the sensible next command",
         "kk demo                                  the whole loop, without a Kaggle account",
         "kk fetch && kk train --folds 5           download the data, train a translator",
         'kk submit --message "default, 5 folds"   predict, validate, upload, wait for the score',
         "kk leaderboard                           every submission with its CV and its score",
     ),
 )
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """From a Kaggle competition on text-to-image embedding translation to a scored, archived submission.
 
     A project is a folder with a kk.toml; without one the defaults for aml-competition are in force. Settings come from
     flags, then KK_* variables, then --config, then kk.toml, then the translator's recipe, then defaults.
     """
+    if context.invoked_subcommand is None:
+        from kaggle_kit import render, whereabouts
+
+        session = context.ensure_object(Session)
+        session.show(whereabouts(session.project()), render.whereabouts)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ _PLACES = {
     "benchmark": "speed",
     "begun": "standing",
     "cache": "inventory",
+    "whereabouts": "standing",
     "calibration": "cockpit",
     "verification": "verified",
     "plots": "verified",

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from kaggle_kit.archive import remember_limit
 from kaggle_kit.competition import Competition, CompetitionFiles, SubmissionFormat, TestKeys, TrainKeys
 from kaggle_kit.config import (
     PROJECT_FILE,
@@ -26,6 +27,7 @@ from kaggle_kit.errors import CredentialsError, MissingError, SubmissionError, U
 from kaggle_kit.files import write_bytes
 from kaggle_kit.kaggle_service import CompetitionInfo, KaggleService
 from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.settings import Paths
 from kaggle_kit.submission import SampleFormat, learn_format
 from kaggle_kit.workflow.connect import connect
 
@@ -111,6 +113,8 @@ def init(
     contents = [_project_text(slug, info), *([_description_text(info, competition)] if describe else [])]
     for path, text in zip(targets, contents, strict=True):
         write_bytes(path, text.encode())
+    if info is not None and info.max_daily_submissions:
+        remember_limit(root / Paths().submissions, slug, info.max_daily_submissions)
     return InitResult(
         slug=slug,
         title=(info.title if info else "") or competition.title,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from kaggle_kit.archive import remember_limit
 from kaggle_kit.config import Project
 from kaggle_kit.errors import CredentialsError, QuotaError
 from kaggle_kit.kaggle_service import KaggleService
@@ -48,6 +49,8 @@ def preflight(
 
 def _check_quota(project: Project, service: KaggleService, progress: Progress) -> None:
     limits, keep = service.limits(project.settings.competition.slug), project.settings.submit.keep
+    if limits.per_day:
+        remember_limit(project.submissions_dir, project.settings.competition.slug, limits.per_day)
     if limits.allowed_now is None:
         return
     hours = max(0.0, (limits.resets - datetime.now(UTC)).total_seconds() / 3600)
