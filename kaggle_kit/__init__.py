@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.keep import reindex as reindex
     from kaggle_kit.workflow.keep import submission_chain as submission_chain
     from kaggle_kit.workflow.notebook import submit_notebook as submit_notebook
+    from kaggle_kit.workflow.notebook_file import make_notebook as make_notebook
     from kaggle_kit.workflow.plot import plot as plot
     from kaggle_kit.workflow.plot import plots as plots
     from kaggle_kit.workflow.predict import predict as predict
@@ -120,6 +121,7 @@ _PLACES = {
     "load_test": "embeddings:load_test",
     "loss": "training.own:loss",
     "make_ensemble": "workflow.ensemble:ensemble",
+    "make_notebook": "workflow.notebook_file:make_notebook",
     "make_wheels": "workflow.wheels:make_wheels",
     "plan_prune": "workflow.keep:plan_prune",
     "plan_prune_runs": "workflow.keep:plan_prune_runs",

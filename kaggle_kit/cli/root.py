@@ -30,6 +30,7 @@ COMMANDS = (
     "train",
     "remote",
     "wheels",
+    "notebook",
     "predict",
     "submit",
     "leaderboard",

@@ -32,6 +32,7 @@ _PLACES = {
     "verified_caption": "verified",
     "data_report": "inventory",
     "diagnosis": "health",
+    "notebook_file": "health",
     "sweep": "sweeps",
     "history": "cockpit",
     "public_board": "cockpit",

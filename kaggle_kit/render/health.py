@@ -1,4 +1,4 @@
-"""How the findings of ``kk doctor`` look in a terminal."""
+"""How the findings of ``kk doctor``, and a notebook that was written, look in a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.text import Text
 
 from kaggle_kit.render.tables import Column, Grid
 from kaggle_kit.render.text import counted
-from kaggle_kit.render.views import View
+from kaggle_kit.render.views import View, line
 
 _STYLES = {"good": "", "warning": "yellow", "bad": "bold red"}
 
@@ -38,3 +38,9 @@ def _summary(result: Any) -> str:
     if counts["warning"]:
         parts.append(counted(counts["warning"], "warning"))
     return ", ".join(parts)
+
+
+def notebook_file(made: Any) -> View:
+    """A notebook that was written, and what to do with it."""
+    yield line(f"{made.path}: {made.cells} cells for {made.competition}{', without internet' if made.offline else ''}")
+    yield from (line(f"  {number}. {step}") for number, step in enumerate(made.next_steps, 1))
