@@ -55,7 +55,7 @@ def test_stopped_in_the_middle_of_a_fold_it_goes_on_in_the_next_session(kk, serv
     started = kk("--json", "remote", "train", "--gpu", "cpu", "--no-wait", *long)
     assert started.code == 0, started.err
     kernel = started.json["job"]["kernel"]
-    while not any("epoch" in row["data"] for row in server.kernels.host.version(kernel).log):
+    while not any("training on" in row["data"] for row in server.kernels.host.version(kernel).log):
         assert not server.kernels.host.version(kernel).finished
         time.sleep(0.05)
     assert kk("remote", "cancel").code == 0
