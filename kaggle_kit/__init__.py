@@ -1,14 +1,15 @@
 """kaggle_kit: from a Kaggle competition on text-to-image embedding translation to a scored, archived submission.
 
-What ``kk`` does, a notebook does with the same functions::
+What ``kk`` does, a notebook does with the same functions, in the project of the current folder::
 
-    import kaggle_kit
+    import kaggle_kit as kk
 
-    project = kaggle_kit.load_project(overrides={"folds.count": 5})
-    run = kaggle_kit.train(project, progress=kaggle_kit.show_progress())
-    kaggle_kit.submit(project, message="default, 5 folds")
-    kaggle_kit.leaderboard(project)
+    kk.fetch()
+    run = kk.train(translator="mlp", folds=5, epochs=20)
+    kk.submit(run, message="the baseline, 5 folds")
+    kk.leaderboard()
 
+``project = kk.load_project(overrides={"folds.count": 5})`` makes a project that can be given first to each of them.
 Each name is imported when it is first used, so that ``import kaggle_kit`` costs nothing.
 """
 
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from kaggle_kit.version import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
+    from kaggle_kit.api import in_project as _in_project
+    from kaggle_kit.api import train as train
     from kaggle_kit.archive import PruneRule as PruneRule
     from kaggle_kit.archive import RunPruneRule as RunPruneRule
     from kaggle_kit.config import Project as Project
@@ -29,64 +32,111 @@ if TYPE_CHECKING:
     from kaggle_kit.errors import KaggleKitError as KaggleKitError
     from kaggle_kit.rehearsal.demo import demo as demo
     from kaggle_kit.rehearsal.made_up import write_competition as write_competition
-    from kaggle_kit.rehearsal.rehearse import rehearse as rehearse
+    from kaggle_kit.rehearsal.rehearse import rehearse as _rehearse
     from kaggle_kit.render.screen import show_progress as show_progress
     from kaggle_kit.training.own import loss as loss
     from kaggle_kit.translators.own import translator as translator
-    from kaggle_kit.workflow.bench import bench as bench
-    from kaggle_kit.workflow.cache import cached_files as cached_files
-    from kaggle_kit.workflow.cache import clear_cache as clear_cache
+    from kaggle_kit.workflow.bench import bench as _bench
+    from kaggle_kit.workflow.cache import cached_files as _cached_files
+    from kaggle_kit.workflow.cache import clear_cache as _clear_cache
     from kaggle_kit.workflow.catalogue import catalogue as catalogue
-    from kaggle_kit.workflow.compare import compare as compare
-    from kaggle_kit.workflow.compare import learning_curve as learning_curve
-    from kaggle_kit.workflow.describe import describe_data as describe_data
+    from kaggle_kit.workflow.compare import compare as _compare
+    from kaggle_kit.workflow.compare import learning_curve as _learning_curve
+    from kaggle_kit.workflow.describe import describe_data as _describe_data
     from kaggle_kit.workflow.doctor import doctor as doctor
-    from kaggle_kit.workflow.ensemble import ensemble as make_ensemble  # noqa: F401
-    from kaggle_kit.workflow.expect import calibration as calibration
-    from kaggle_kit.workflow.fetch import fetch as fetch
-    from kaggle_kit.workflow.final import final as final
-    from kaggle_kit.workflow.history import history as leaderboard  # noqa: F401
-    from kaggle_kit.workflow.history import public_board as public_board
-    from kaggle_kit.workflow.history import run_history as run_history
+    from kaggle_kit.workflow.ensemble import ensemble as _make_ensemble
+    from kaggle_kit.workflow.expect import calibration as _calibration
+    from kaggle_kit.workflow.fetch import fetch as _fetch
+    from kaggle_kit.workflow.final import final as _final
+    from kaggle_kit.workflow.history import history as _leaderboard
+    from kaggle_kit.workflow.history import public_board as _public_board
+    from kaggle_kit.workflow.history import run_history as _run_history
     from kaggle_kit.workflow.init import init as init
-    from kaggle_kit.workflow.keep import plan_prune as plan_prune
-    from kaggle_kit.workflow.keep import plan_prune_runs as plan_prune_runs
-    from kaggle_kit.workflow.keep import prune as prune
-    from kaggle_kit.workflow.keep import rebuild_submission as rebuild_submission
-    from kaggle_kit.workflow.keep import reindex as reindex
-    from kaggle_kit.workflow.keep import submission_chain as submission_chain
-    from kaggle_kit.workflow.notebook import submit_notebook as submit_notebook
-    from kaggle_kit.workflow.notebook_file import make_notebook as make_notebook
-    from kaggle_kit.workflow.plot import plot as plot
+    from kaggle_kit.workflow.keep import plan_prune as _plan_prune
+    from kaggle_kit.workflow.keep import plan_prune_runs as _plan_prune_runs
+    from kaggle_kit.workflow.keep import prune as _prune
+    from kaggle_kit.workflow.keep import rebuild_submission as _rebuild_submission
+    from kaggle_kit.workflow.keep import reindex as _reindex
+    from kaggle_kit.workflow.keep import submission_chain as _submission_chain
+    from kaggle_kit.workflow.notebook import submit_notebook as _submit_notebook
+    from kaggle_kit.workflow.notebook_file import make_notebook as _make_notebook
+    from kaggle_kit.workflow.plot import plot as _plot
     from kaggle_kit.workflow.plot import plots as plots
-    from kaggle_kit.workflow.predict import predict as predict
+    from kaggle_kit.workflow.predict import predict as _predict
     from kaggle_kit.workflow.project import load_project as load_project
-    from kaggle_kit.workflow.records import list_runs as list_runs
-    from kaggle_kit.workflow.records import list_submissions as list_submissions
-    from kaggle_kit.workflow.records import load_run as load_run
-    from kaggle_kit.workflow.records import load_submission as load_submission
-    from kaggle_kit.workflow.remote import list_kernels as list_kernels
-    from kaggle_kit.workflow.remote import remote_cancel as remote_cancel
-    from kaggle_kit.workflow.remote import remote_list as remote_list
-    from kaggle_kit.workflow.remote import remote_logs as remote_logs
-    from kaggle_kit.workflow.remote import remote_pull as remote_pull
-    from kaggle_kit.workflow.remote import remote_status as remote_status
-    from kaggle_kit.workflow.remote import remote_submit as remote_submit
-    from kaggle_kit.workflow.remote import remote_train as remote_train
-    from kaggle_kit.workflow.report import report as report
-    from kaggle_kit.workflow.standing import whereabouts as whereabouts
+    from kaggle_kit.workflow.records import list_runs as _list_runs
+    from kaggle_kit.workflow.records import list_submissions as _list_submissions
+    from kaggle_kit.workflow.records import load_run as _load_run
+    from kaggle_kit.workflow.records import load_submission as _load_submission
+    from kaggle_kit.workflow.remote import list_kernels as _list_kernels
+    from kaggle_kit.workflow.remote import remote_cancel as _remote_cancel
+    from kaggle_kit.workflow.remote import remote_list as _remote_list
+    from kaggle_kit.workflow.remote import remote_logs as _remote_logs
+    from kaggle_kit.workflow.remote import remote_pull as _remote_pull
+    from kaggle_kit.workflow.remote import remote_status as _remote_status
+    from kaggle_kit.workflow.remote import remote_submit as _remote_submit
+    from kaggle_kit.workflow.remote import remote_train as _remote_train
+    from kaggle_kit.workflow.report import report as _report
+    from kaggle_kit.workflow.standing import whereabouts as _whereabouts
     from kaggle_kit.workflow.study import Sweep as Sweep
-    from kaggle_kit.workflow.study import load_sweep as load_sweep
-    from kaggle_kit.workflow.submit import submit as submit
-    from kaggle_kit.workflow.sweep import sweep as sweep
-    from kaggle_kit.workflow.sync import sync as sync
+    from kaggle_kit.workflow.study import load_sweep as _load_sweep
+    from kaggle_kit.workflow.submit import submit as _submit
+    from kaggle_kit.workflow.sweep import sweep as _sweep
+    from kaggle_kit.workflow.sync import sync as _sync
     from kaggle_kit.workflow.train import Run as Run
-    from kaggle_kit.workflow.train import resume as resume
-    from kaggle_kit.workflow.train import train as train
-    from kaggle_kit.workflow.validate import validate as validate
-    from kaggle_kit.workflow.verify import verify as verify
-    from kaggle_kit.workflow.verify import verify_caption as verify_caption
-    from kaggle_kit.workflow.wheels import make_wheels as make_wheels
+    from kaggle_kit.workflow.train import resume as _resume
+    from kaggle_kit.workflow.validate import validate as _validate
+    from kaggle_kit.workflow.verify import verify as _verify
+    from kaggle_kit.workflow.verify import verify_caption as _verify_caption
+    from kaggle_kit.workflow.wheels import make_wheels as _make_wheels
+
+    bench = _in_project(_bench)
+    cached_files = _in_project(_cached_files)
+    calibration = _in_project(_calibration)
+    clear_cache = _in_project(_clear_cache)
+    compare = _in_project(_compare)
+    describe_data = _in_project(_describe_data)
+    fetch = _in_project(_fetch)
+    final = _in_project(_final)
+    leaderboard = _in_project(_leaderboard)
+    learning_curve = _in_project(_learning_curve)
+    list_kernels = _in_project(_list_kernels)
+    list_runs = _in_project(_list_runs)
+    list_submissions = _in_project(_list_submissions)
+    load_run = _in_project(_load_run)
+    load_submission = _in_project(_load_submission)
+    load_sweep = _in_project(_load_sweep)
+    make_ensemble = _in_project(_make_ensemble)
+    make_notebook = _in_project(_make_notebook)
+    make_wheels = _in_project(_make_wheels)
+    plan_prune = _in_project(_plan_prune)
+    plan_prune_runs = _in_project(_plan_prune_runs)
+    plot = _in_project(_plot)
+    predict = _in_project(_predict)
+    prune = _in_project(_prune)
+    public_board = _in_project(_public_board)
+    rebuild_submission = _in_project(_rebuild_submission)
+    rehearse = _in_project(_rehearse)
+    reindex = _in_project(_reindex)
+    remote_cancel = _in_project(_remote_cancel)
+    remote_list = _in_project(_remote_list)
+    remote_logs = _in_project(_remote_logs)
+    remote_pull = _in_project(_remote_pull)
+    remote_status = _in_project(_remote_status)
+    remote_submit = _in_project(_remote_submit)
+    remote_train = _in_project(_remote_train)
+    report = _in_project(_report)
+    resume = _in_project(_resume)
+    run_history = _in_project(_run_history)
+    submission_chain = _in_project(_submission_chain)
+    submit = _in_project(_submit)
+    submit_notebook = _in_project(_submit_notebook)
+    sweep = _in_project(_sweep)
+    sync = _in_project(_sync)
+    validate = _in_project(_validate)
+    verify = _in_project(_verify)
+    verify_caption = _in_project(_verify_caption)
+    whereabouts = _in_project(_whereabouts)
 
 _PLACES = {
     "KaggleKitError": "errors:KaggleKitError",
@@ -149,7 +199,7 @@ _PLACES = {
     "submit_notebook": "workflow.notebook:submit_notebook",
     "sweep": "workflow.sweep:sweep",
     "sync": "workflow.sync:sync",
-    "train": "workflow.train:train",
+    "train": "api:train",
     "translator": "translators.own:translator",
     "validate": "workflow.validate:validate",
     "verify": "workflow.verify:verify",
@@ -157,6 +207,9 @@ _PLACES = {
     "whereabouts": "workflow.standing:whereabouts",
     "write_competition": "rehearsal.made_up:write_competition",
 }
+
+_OF_CHOICES = ("bench", "compare", "learning_curve", "make_notebook", "rehearse", "remote_train", "resume", "sweep")
+"""Functions to which the options of translators and losses matter."""
 
 __all__ = ["__version__", *_PLACES]  # noqa: PLE0604  (the keys are strings)
 
@@ -166,6 +219,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'kaggle_kit' has no attribute {name!r}")
     module, _, attribute = _PLACES[name].partition(":")
     value = getattr(importlib.import_module(f"kaggle_kit.{module}"), attribute)
+    from kaggle_kit.api import in_project, needs_project
+
+    if needs_project(value):
+        value = in_project(value, choices=name in _OF_CHOICES)
     globals()[name] = value
     return value
 

@@ -93,6 +93,17 @@ class Competition(Section):
     submission: SubmissionFormat = setting(SubmissionFormat(), "columns of the submission file")
 
     @property
+    def embedding_files(self) -> tuple[str, str]:
+        """The training and the test npz.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        if self.files.train is None or self.files.test is None:
+            raise ConfigError([f"{self.slug} has no embeddings (competition.files.train and files.test are none)"])
+        return self.files.train, self.files.test
+
+    @property
     def plain(self) -> bool:
         """Whether there are no embeddings to train on: files made elsewhere are held against the sample submission."""
         return self.files.test is None

@@ -21,14 +21,14 @@ LAYERS = (
     ("ensemble", "analysis"),
     ("workflow",),
     ("rehearsal",),
-    ("render", "cli", "__main__", "__init__"),
+    ("render", "api", "cli", "__main__", "__init__"),
 )
 """Lowest first; a module imports its own part and lower layers only, at run time as well as inside functions."""
 
 ORDER_WITHIN = (
     ("errors", "files"), ("errors", "registry"), ("errors", "plugins"), ("files", "plugins"), ("plugins", "registry"),
     ("settings", "competition"), ("settings", "config"), ("competition", "config"),
-    ("submission", "archive"), ("render", "cli"), ("cli", "__main__"),
+    ("submission", "archive"), ("render", "cli"), ("render", "api"), ("api", "__init__"), ("cli", "__main__"),
 )  # fmt: skip
 """Inside a layer: the second may import the first."""
 

@@ -27,7 +27,7 @@ def script(command: click.Command, shell: str) -> str:
     return complete.source_template % complete.source_vars()
 
 
-class Proposed(click.ParamType):
+class Proposed(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions of click only
     """Any text, with proposals for the shell."""
 
     name = "text"

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kaggle_kit.errors import ConfigError, MissingError
+from kaggle_kit.errors import ConfigError, MissingError, UsageError
 from kaggle_kit.plugins import declare, find_plugins
 
 from .keys import Key, build, did_you_mean, keys_of, nearest
-from .layers import Entry, Layer, all_keys, description_layer, environment_layer, file_layer, override_layer
+from .layers import ALIASES, Entry, Layer, all_keys, description_layer, environment_layer, file_layer, override_layer
 from .model import CHOICES, SECTIONS, Choice, ChoiceSchema, Project, Schemas, Settings
 from .places import (
     PROJECT_FILE,
@@ -321,3 +321,29 @@ def _is_slug(value: Any) -> bool:
         return isinstance(value, str) and slug_of(value) == value
     except ValueError:
         return False
+
+
+def setting_key(name: str) -> str:
+    """The dotted key that a keyword argument means: ``folds``, ``epochs``, ``data__share``, ``translator``.
+
+    Raises:
+        UsageError: no setting goes by that name, or several do.
+    """
+    keys, dotted = all_keys(), name.replace("__", ".")
+    if dotted in keys:
+        return dotted
+    if dotted in ALIASES:
+        return ALIASES[dotted]
+    if name == "folds":
+        return "folds.count"
+    fitting = [key for key in keys if key.rpartition(".")[2] == name]
+    fitting = [key for key in fitting if key.startswith("train.")] or fitting
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        ways = ", ".join(key.replace(".", "__") for key in fitting)
+        raise UsageError(f"several settings are called {name!r}", f"say which: {ways}")
+    leaves = {key.rpartition(".")[2]: key for key in keys}
+    raise UsageError(
+        f"no setting is called {name!r}{did_you_mean(nearest(name, leaves))}", "kk config show lists every setting"
+    )

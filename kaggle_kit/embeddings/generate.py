@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kaggle_kit.competition import CompetitionFiles, TestKeys, TrainKeys
+from kaggle_kit.competition import Competition, CompetitionFiles, TestKeys, TrainKeys
 from kaggle_kit.embeddings.pairs import DataFile, TestCaptions
 from kaggle_kit.embeddings.world import MAX_CAPTION, Captions, World
 from kaggle_kit.embeddings.write import npz_writer, one_hot_blocks, write_metadata, write_test_npz
@@ -71,11 +71,12 @@ def generate_competition(
             f"{captions} captions of {images} images ({text_dim} to {image_dim} dimensions), {test} test captions",
             "every number must be at least 1, and every image needs a caption",
         )
+    train_file, test_file = Competition(files=files).embedding_files
     world = World(text_dim, image_dim, seed)
     train = _Train(world, captions, images, seed)
-    _write_train(folder / files.train, train, train_keys, (text_dim, image_dim), progress)
-    captions_to_solve, answers = _test_part(world, test, seed, folder / files.test)
-    write_test_npz(folder / files.test, captions_to_solve, test_keys)
+    _write_train(folder / train_file, train, train_keys, (text_dim, image_dim), progress)
+    captions_to_solve, answers = _test_part(world, test, seed, folder / test_file)
+    write_test_npz(folder / test_file, captions_to_solve, test_keys)
     if files.test_captions is not None:
         write_bytes(folder / files.test_captions, _captions_lines(captions_to_solve))
     return answers

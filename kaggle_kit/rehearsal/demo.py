@@ -34,7 +34,7 @@ def demo(folder: Path = Path("demo"), *, progress: Progress = SILENCE) -> Rehear
     progress.note("1. making up a small competition: text and image embeddings of things that do not exist")
     files = folder / HOSTED / "files"
     answers = generate_competition(files, files=competition.files, progress=progress)
-    ids = load_test(files / competition.files.test).ids
+    ids = load_test(files / competition.embedding_files[1]).ids
     with stage(
         folder.resolve(),
         replace(Settings(), competition=competition),

@@ -85,9 +85,9 @@ def _hosted_files(
         return np.arange(1, len(answers) + 1), answers
     progress.note(f"hiding {count:,} of {len(pairs.images):,} images in {folder}")
     train_part, test, answers = hide_images(pairs, count, seed)
-    names = competition.files
-    write_train_npz(hosted / "files" / names.train, train_part, competition.train_keys)
-    write_test_npz(hosted / "files" / names.test, test, competition.test_keys)
+    train_file, test_file = competition.embedding_files
+    write_train_npz(hosted / "files" / train_file, train_part, competition.train_keys)
+    write_test_npz(hosted / "files" / test_file, test, competition.test_keys)
     write_npy(hosted / ANSWERS, answers)  # last: it says that the files are whole
     return test.ids, answers
 

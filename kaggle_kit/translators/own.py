@@ -167,6 +167,7 @@ class _OwnFit(_Own):
     """A closed form of the user's; its fitted attributes are buffers, so that a checkpoint holds them."""
 
     closed_form = True
+    fitted: Tensor
 
     def __init__(self, d_text: int, d_image: int, options: Section) -> None:
         super().__init__(d_text, d_image, options)

@@ -142,12 +142,12 @@ def read_test(project: Project, *, progress: Progress = SILENCE) -> TestCaptions
         DataError: it is not what it should be.
     """
     competition = project.settings.competition
-    places = {"slug": competition.slug, "data_dir": project.data_dir}
-    path = find_file(_named(competition.files.test, competition, "files.test"), **places)
+    find = partial(find_file, slug=competition.slug, data_dir=project.data_dir)
+    path = find(_named(competition.files.test, competition, "files.test"))
     texts = None
     if competition.files.test_captions is not None:
         with suppress(MissingError):
-            texts = find_file(competition.files.test_captions, **places)
+            texts = find(competition.files.test_captions)
     return load_test(path, competition.test_keys, captions_file=texts, progress=progress)
 
 

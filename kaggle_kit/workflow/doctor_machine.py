@@ -388,7 +388,8 @@ def _cached_bytes(project: Project, environ: Mapping[str, str]) -> int:
     competition = project.settings.competition
     keys = competition.train_keys
     with suppress(KaggleKitError):
-        path = find_file(competition.files.train, slug=competition.slug, data_dir=project.data_dir, environ=environ)
+        train_file, _ = competition.embedding_files
+        path = find_file(train_file, slug=competition.slug, data_dir=project.data_dir, environ=environ)
         npz = NpzFile(path)
         return sum(npz.header(key).nbytes for key in (keys.caption_embeddings, keys.image_embeddings))
     return 0
@@ -397,7 +398,8 @@ def _cached_bytes(project: Project, environ: Mapping[str, str]) -> int:
 def _output(working: Path) -> Finding:
     """What the notebook would leave behind by now."""
     taken, count = _bytes_in(working)
-    text = f"{working}: {size(taken)} in {count} files so far; {size(OUTPUT_LIMIT)} are kept"
+    counted = f"{count} file{'s' if count != 1 else ''}"
+    text = f"{working}: {size(taken)} in {counted} so far; {size(OUTPUT_LIMIT)} are kept"
     facts = {"bytes": taken, "files": count}
     if taken > 0.75 * OUTPUT_LIMIT or count > OUTPUT_FILES:
         return Finding(

@@ -77,18 +77,23 @@ def data(around: Surroundings) -> Iterator[Finding]:
     """The competition's files: where they are, whether they are what they should be."""
     competition = around.project.settings.competition
     manifest = Manifest.load(around.project.data_dir, competition.slug)
-    wanted = {
+    arrays = {
         competition.files.train: vars(competition.train_keys).values(),
         competition.files.test: (competition.test_keys.caption_ids, competition.test_keys.caption_embeddings),
     }
-    for name, keys in wanted.items():
+    for name in sorted(
+        competition.files.required, key=lambda name: name not in arrays or name != competition.files.train
+    ):
         try:
             path = find_file(name, slug=competition.slug, data_dir=around.project.data_dir, environ=around.environ)
         except MissingError:
             yield _not_there(around, name)
             continue
+        if name not in arrays:  # a table or the sample submission of a competition without embeddings
+            yield Finding("data", GOOD, f"{name}: {size(path.stat().st_size)} in {path.parent}")
+            continue
         try:
-            yield _looked_into(around, name, path, keys, manifest)
+            yield _looked_into(around, name, path, arrays[name], manifest)
         except KaggleKitError as error:
             yield Finding("data", BAD, error.message, error.hint, error.exit_code)
 
@@ -253,7 +258,8 @@ def _records(what: str, store: RecordStore, listing: Listing) -> Iterator[Findin
         for record in listing.records:
             states[record.state] = states.get(record.state, 0) + 1
         said = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-        text = f"{len(listing.records)} {what} in {store.folder}" + (f": {said}" if said else "")
+        count = len(listing.records)
+        text = f"{count} {what if count != 1 else what[:-1]} in {store.folder}" + (f": {said}" if said else "")
         yield Finding("archive", GOOD, text, facts={"records": what, "states": states})
 
 
@@ -280,7 +286,7 @@ def _left_over(*folders: Path) -> Iterator[Finding]:
     abandoned = [path for path in drafts if not held & {*path.parents} and not _is_running(path)]
     if abandoned:
         taken = size(sum(path.stat().st_size for path in abandoned))
-        text = f"{len(abandoned)} temporary files of killed commands, {taken}, such as {abandoned[0]}"
+        text = f"left over from killed commands: {abandoned[0]}, {len(abandoned)} in all, {taken}"
         yield Finding("archive", WARNING, text, "delete them: nothing reads them")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kaggle_kit.archive import remember_limit
+from kaggle_kit.cells import facts_table
 from kaggle_kit.competition import Competition, CompetitionFiles, SubmissionFormat, TestKeys, TrainKeys
 from kaggle_kit.config import (
     PROJECT_FILE,
@@ -62,6 +63,14 @@ class InitResult:
     written: list[Path]
     notes: list[str]
     command: str
+
+    def _repr_html_(self) -> str:
+        """What was found out and written, for a notebook."""
+        written = ", ".join(path.name for path in self.written)
+        facts = {"competition": self.title or self.slug, "kind": self.kind, "scored by": self.metric,
+                 "deadline": self.deadline, "submissions a day": self.per_day, "wrote": written,
+                 "notes": "; ".join(self.notes), "next": self.command}  # fmt: skip
+        return facts_table(facts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kaggle_kit.archive import Record, RunStore
+from kaggle_kit.cells import facts_table
 from kaggle_kit.config import Project
 from kaggle_kit.embeddings import TestCaptions
 from kaggle_kit.errors import DataError, MissingError
@@ -49,6 +50,13 @@ class PredictedFile:
     cv: float | None
     cv_error: float | None
     digits_loss: dict[str, Any] | None = None
+
+    def _repr_html_(self) -> str:
+        """What was written, for a notebook."""
+        cv = None if self.cv is None else f"{self.cv:.4f} ± {self.cv_error or 0:.4f}"
+        return facts_table(
+            {"file": self.file.path, "rows": self.rows, "dimension": self.dimension, "run": self.run, "cv": cv}
+        )
 
 
 def finished_run(project: Project, target: str | None) -> Record:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kaggle_kit.archive import Record, RecordStore, RunStore, SubmissionStore, read_limit
+from kaggle_kit.cells import facts_table
 from kaggle_kit.config import PROJECT_FILE, Project
 from kaggle_kit.embeddings import find_file
 from kaggle_kit.errors import MissingError
@@ -76,6 +77,22 @@ class Whereabouts:
     left_today: int | None
     next_command: str
     why: str
+
+    def _repr_html_(self) -> str:
+        """What a person asks for first, for a notebook."""
+        run, sent = self.last_run, self.last_submission
+        return facts_table(
+            {
+                "competition": self.title or self.competition,
+                "data": "missing: " + ", ".join(self.missing) if self.missing else "all here",
+                "last run": f"{run.id}: {run.state}" + ("" if run.cv is None else f", CV {run.cv:.4f}")
+                if run
+                else "none yet",
+                "last submission": f"{sent.id}: {sent.public_score or sent.state}" if sent else "none yet",
+                "submissions left today": self.left_today,
+                "next": f"{self.next_command}: {self.why}",
+            }
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 import pytest
+from played import faulty, template, tiny  # noqa: F401
 
 import kaggle_kit
 
@@ -32,3 +33,59 @@ def test_project_of_the_api_applies_the_recipe():
     project = kaggle_kit.load_project(overrides={"translator": "mlp"})
     assert (project.settings.train.epochs, project.settings.translator.options["hidden"]) == (20, 4096)
     assert kaggle_kit.load_project(overrides={"translator": "mlp"}, check_choices=False).settings.train.epochs == 100
+
+
+QUICK = {"folds": 2, "threads": 1}
+
+
+def test_a_notebook_needs_no_project(tiny, faulty):  # noqa: F811
+    run = kaggle_kit.train(translator="ridge", strength=0.2, name="quick", **QUICK)
+    assert run.record["config"]["translator"]["strength"] == 0.2
+    assert run.record["folds"]["count"] == 2
+    assert "ridge" in run._repr_html_()
+    written = kaggle_kit.predict(run, "mine.csv")
+    assert "mine.csv" in written._repr_html_()
+    assert kaggle_kit.submit(run, message="from a notebook")["state"] == "scored"
+    assert [row["message"] for row in kaggle_kit.leaderboard().rows] == ["from a notebook"]
+    both = kaggle_kit.make_ensemble([run, kaggle_kit.list_runs()[-1]])
+    assert both.record["kind"] == "ensemble"
+    assert "all here" in kaggle_kit.whereabouts()._repr_html_()
+
+
+def test_a_project_can_be_given_first_as_ever(tiny):  # noqa: F811
+    project = kaggle_kit.load_project(overrides={"translator": "procrustes"})
+    run = kaggle_kit.train(project, folds=3, train__seed=4)
+    config = run.record["config"]
+    assert (config["translator"]["name"], config["folds"]["count"], config["train"]["seed"]) == ("procrustes", 3, 4)
+    assert len(kaggle_kit.list_runs(project)) == len(kaggle_kit.list_runs(project=project)) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"epoch": 3}, "no setting is called 'epoch'; did you mean epochs"),
+        ({"wait_s": 3}, "several settings are called 'wait_s'"),
+        ({"translator": "rigde"}, "did you mean ridge"),
+        ({"translator": "ridge", "strength": -1}, "must be"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused_by_name(tiny, settings, said):  # noqa: F811
+    with pytest.raises(kaggle_kit.KaggleKitError, match=said):
+        kaggle_kit.train(**settings)
+
+
+def test_options_of_translator_and_loss_are_given_by_name():
+    from kaggle_kit.api import _overrides
+
+    base = kaggle_kit.load_project(check_choices=False)
+    given = {
+        "translator": {"name": "mlp", "hidden": 8},
+        "dropout": 0.1,
+        "loss": "infonce",
+        "temperature": 0.02,
+        "epochs": 2,
+    }
+    assert _overrides(given, base) == {
+        "translator.name": "mlp", "translator.hidden": 8, "translator.dropout": 0.1, "loss.name": "infonce",
+        "loss.temperature": 0.02, "train.epochs": 2,
+    }  # fmt: skip

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from other_competitions import PRICES, QUICK, SOUNDS
+
+from kaggle_kit.cli import cli
 
 
 def write_predictions(path: Path, values: np.ndarray, *, header: str = "house,price") -> str:
@@ -88,6 +91,8 @@ def test_a_plain_competition_is_fetched_validated_submitted_and_listed(price_pro
     assert "vectors.npy" not in chain
     kk("sync", "-q")
     kk("final", "-q")
+    assert "sample_submission.csv" in CliRunner().invoke(cli, ["doctor"], catch_exceptions=False).output
+    assert "kk submit FILE" in kk().stdout
     assert "rehearsal team" in kk("leaderboard", "--public").stdout
 
 
