@@ -12,6 +12,7 @@ import orjson
 import requests
 
 from kaggle_kit.errors import CredentialsError
+from kaggle_kit.notebook import in_notebook
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import ServiceSettings
 from kaggle_kit.version import VERSION
@@ -39,6 +40,14 @@ _ONCE = (
 _DOWNLOADING = ("DownloadDataFile", "DownloadDataFiles")
 
 _MOST_REDIRECTS = 5
+
+_LOG_IN = (
+    "make a token at https://www.kaggle.com/settings/api and put it into ~/.kaggle/access_token or KAGGLE_API_TOKEN"
+)
+_LOG_IN_THERE = (
+    "switch the notebook's internet on: it is then logged in by itself; without internet, save its version and submit that: "
+    "kk submit --kernel OWNER/SLUG --kernel-version N"
+)
 
 T = TypeVar("T")
 
@@ -200,7 +209,7 @@ class Connection:
         if found is None:
             raise CredentialsError(
                 f"no credentials for {self.endpoint.name}; looked for: {', '.join(places_looked(self._environ))}",
-                "make a token at https://www.kaggle.com/settings/api and put it into ~/.kaggle/access_token or KAGGLE_API_TOKEN",
+                _LOG_IN_THERE if in_notebook(self._environ) else _LOG_IN,
             )
         self._credentials = found
         self._secrets += found.secrets

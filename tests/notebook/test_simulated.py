@@ -44,7 +44,9 @@ def test_without_internet_everything_but_the_submitting_works(offline):
         assert len(list(csv.reader(file))) == 41
     run = offline.working / "models_archive" / trained.json["id"]
     assert len(list(run.rglob("model.safetensors"))) == 2
-    assert offline.kk("submit", "-m", "x").code == 4  # no credentials, and nobody to ask
+    refused = offline.kk("submit", "-m", "x")
+    assert refused.code == 4
+    assert "switch the notebook's internet on" in refused.err
     places = NotebookFolders(offline.root)
     assert {name.split("/")[0] for name in files(places.working)} <= {
         "kk.toml", "submission.csv", "models_archive", "submissions_archive",
