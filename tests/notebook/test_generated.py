@@ -17,6 +17,7 @@ from simulated import SETTINGS, Notebook
 
 from kaggle_kit.cli import cli
 from kaggle_kit.notebook import NotebookFolders
+from kaggle_kit.version import VERSION
 from kaggle_kit.workflow.project import load_project
 from kaggle_kit.workflow.wheel import build_wheel
 
@@ -147,11 +148,26 @@ def page_of(outputs: list[Any]) -> str:
     return outputs[-1]["data"]["text/html"]
 
 
+@pytest.fixture
+def stopped(offline) -> str:
+    """A run that an earlier version of the notebook had no time to finish; that version's output is attached."""
+    words = ("--translator", "mlp", "--folds", "1", "--epochs", "3", "--set", "train.min_steps=0")
+    assert offline.kk("train", *words, "--time-budget", "1s").code == 75
+    (record,) = offline.working.glob("models_archive/*/run.json")
+    output = offline.input / "notebooks" / "ann" / "kk"
+    output.mkdir(parents=True)
+    (offline.working / "models_archive").rename(output / "models_archive")
+    return record.parent.name
+
+
 @pytest.mark.slow
-def test_offline_notebook_installs_trains_and_leaves_its_submission(kk, offline, fresh_image, clean_world):
+def test_offline_notebook_installs_goes_on_with_training_and_leaves_its_submission(
+    kk, offline, stopped, fresh_image, clean_world
+):
     cells = executed(kk, offline, fresh_image, "--offline")
     assert "is mounted at" in page_of(cells["fetch"])
     assert ">good</td>" in page_of(cells["doctor"])
+    assert f">{stopped}</td>" in page_of(cells["train"])
     assert ">done</td>" in page_of(cells["train"])
     assert "submission.csv" in "".join(output["text"] for output in cells["predict"])
     assert page_of(cells["history"]).startswith("<table>")
@@ -160,7 +176,7 @@ def test_offline_notebook_installs_trains_and_leaves_its_submission(kk, offline,
     (record,) = working.glob("models_archive/*/run.json")
     assert json.loads(record.read_text())["state"] == "done"
     installed = fresh_image.parent.parent.glob("lib/*/site-packages/*.dist-info")
-    assert [path.name for path in installed] == ["kaggle_kit-0.1.0.dist-info"]
+    assert [path.name for path in installed] == [f"kaggle_kit-{VERSION}.dist-info"]
 
 
 @pytest.mark.slow
