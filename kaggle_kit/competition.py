@@ -49,14 +49,16 @@ class CompetitionFiles(Section):
 class TrainKeys(Section):
     """Names of the arrays in the training file."""
 
-    caption_ids: str = setting("captions/ids", "ids of the captions, (captions,) int64")
-    caption_texts: str = setting("captions/text", "the captions, (captions,) str")
+    caption_ids: str | None = setting(
+        "captions/ids", "ids of the captions, (captions,) int64; none: they are counted from 1"
+    )
+    caption_texts: str | None = setting("captions/text", "the captions, (captions,) str; none when there are none")
     caption_embeddings: str = setting("captions/embeddings", "text embeddings, (captions, d_text) float32")
     label: str = setting(
         "captions/label",
         "which image a caption belongs to: (captions, images) bool one-hot, or (captions,) integer index",
     )
-    image_names: str = setting("images/names", "names of the images, (images,) str")
+    image_names: str | None = setting("images/names", "names of the images, (images,) str; none: their numbers")
     image_embeddings: str = setting("images/embeddings", "image embeddings, (images, d_image) float32")
 
 
@@ -67,7 +69,7 @@ class TestKeys(Section):
     __test__ = False  # not a test class, whatever pytest thinks of the name
 
     caption_ids: str = setting("captions/ids", "ids to predict, (captions,) int64")
-    caption_texts: str = setting("captions/text", "the captions, (captions,) str")
+    caption_texts: str | None = setting("captions/text", "the captions, (captions,) str; none when there are none")
     caption_embeddings: str = setting("captions/embeddings", "text embeddings, (captions, d_text) float32")
 
 

@@ -56,9 +56,17 @@ def discover_keys(train: Path | None, test: Path | None) -> FoundKeys:
 
 def _filled(keys: Keys, found: Mapping[str, str | None], path: Path, unclear: list[str]) -> Keys:
     for field in dataclasses.fields(keys):
-        if found.get(field.name) is None:
+        if found.get(field.name) is None and field.name not in _optional(keys):
             unclear.append(f"{path.name} has no array that must be {field.name} ({field.metadata['meaning']})")
-    return dataclasses.replace(keys, **{name: key for name, key in found.items() if key is not None})
+    optional = _optional(keys)
+    return dataclasses.replace(
+        keys, **{name: key for name, key in found.items() if key is not None or name in optional}
+    )
+
+
+def _optional(keys: TrainKeys | TestKeys) -> set[str]:
+    """The arrays that a competition may do without."""
+    return {"caption_ids", "caption_texts", "image_names"} if isinstance(keys, TrainKeys) else {"caption_texts"}
 
 
 def _headers(file: NpzFile) -> dict[str, ArrayHeader]:

@@ -154,12 +154,15 @@ def _write_train(path: Path, train: _Train, keys: TrainKeys, widths: tuple[int, 
         write_metadata(
             writer, num_captions=text[0], num_images=image[0], embedding_dim_text=text[1], embedding_dim_image=image[1]
         )
-        writer.add(keys.caption_ids, np.arange(1, train.captions + 1))
-        writer.add_blocks(keys.caption_texts, text[:1], np.dtype(f"<U{MAX_CAPTION}"), train.sentence_blocks())
+        if keys.caption_ids is not None:
+            writer.add(keys.caption_ids, np.arange(1, train.captions + 1))
+        if keys.caption_texts is not None:
+            writer.add_blocks(keys.caption_texts, text[:1], np.dtype(f"<U{MAX_CAPTION}"), train.sentence_blocks())
         writer.add_blocks(keys.caption_embeddings, text, np.dtype(np.float32), watched(train.text_blocks()))
         index = np.repeat(np.arange(train.images), train.counts)
         writer.add_blocks(keys.label, label, np.dtype(bool), watched(one_hot_blocks(index, train.images), 1))
-        writer.add(keys.image_names, train.names())
+        if keys.image_names is not None:
+            writer.add(keys.image_names, train.names())
         writer.add_blocks(keys.image_embeddings, image, np.dtype(np.float32), watched(train.image_blocks()))
     task.finish()
 

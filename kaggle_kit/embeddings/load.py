@@ -61,9 +61,11 @@ def read_pairs(
         "image_of_caption": lambda: read_image_of_caption(file, keys.label, captions, images),
         "images": lambda: _read_floats(file, keys.image_embeddings, "images", store, zeros=False),
         "sha256": lambda: sha256_of(path),
-        "captions": lambda: read_texts(file, keys.caption_texts),
-        "image_names": lambda: read_texts(file, keys.image_names),
-        "caption_ids": lambda: _read_ids(file, keys.caption_ids),
+        "captions": lambda: _texts_or_numbers(file, keys.caption_texts, captions, "caption {}"),
+        "image_names": lambda: _texts_or_numbers(file, keys.image_names, images, "image {}"),
+        "caption_ids": lambda: (
+            (np.arange(1, captions + 1), []) if keys.caption_ids is None else _read_ids(file, keys.caption_ids)
+        ),
     }
     results = _run(jobs)
     image_of_caption, label_problems = results["image_of_caption"]
@@ -79,6 +81,11 @@ def read_pairs(
     _note_metadata(file, captions, images, progress)
     task.finish()
     return pairs_in(store, DataFile(path, after.st_size, results["sha256"]))
+
+
+def _texts_or_numbers(file: NpzFile, key: str | None, rows: int, form: str) -> np.ndarray:
+    """An array of texts; where the file has none, a different one for each row, so that no two count as equal."""
+    return read_texts(file, key) if key is not None else np.array([form.format(row) for row in range(1, rows + 1)])
 
 
 def pairs_in(store: Store, file: DataFile) -> Pairs:
@@ -125,13 +132,15 @@ def load_test(
     return TestCaptions(ids, store.get("text"), captions, DataFile(path, path.stat().st_size, sha256_of(path)))
 
 
-def _test_texts(file: NpzFile, key: str, ids: np.ndarray, captions_file: Path | None, progress: Progress) -> np.ndarray:
+def _test_texts(
+    file: NpzFile, key: str | None, ids: np.ndarray, captions_file: Path | None, progress: Progress
+) -> np.ndarray:
     listed: dict[int, str] = {}
     if captions_file is not None:
         try:
             listed = read_captions(captions_file)
         except DataError as error:  # another file of that name, perhaps the training captions
-            if key not in file:
+            if key is not None and key not in file:
                 raise
             progress.note(f"{captions_file.name} is left alone: {error.message}")
     if listed and captions_file is not None and sorted(listed) != sorted(ids.tolist()):
@@ -139,10 +148,12 @@ def _test_texts(file: NpzFile, key: str, ids: np.ndarray, captions_file: Path | 
         progress.note(
             f"{captions_file.name} lists {len(listed):,} captions, of which {common:,} are among the {len(ids):,} test ids"
         )
-    if key in file:
+    if key is not None and key in file:
         _check_rows(file, key, file.header(key), len(ids), "US")
         return read_texts(file, key)
-    if not listed:
+    if not listed and key is None:
+        return np.array([f"query {number}" for number in ids])
+    if not listed and key is not None:
         file.header(key)  # says which array is missing
     return np.array([listed.get(int(number), "") for number in ids], dtype=str)
 
@@ -159,15 +170,20 @@ def _check_train_headers(file: NpzFile, keys: TrainKeys) -> dict[str, ArrayHeade
             keys.caption_texts,
             keys.image_names,
         )
+        if key is not None
     }
     _check_embeddings(file, keys.caption_embeddings, headers[keys.caption_embeddings])
     _check_embeddings(file, keys.image_embeddings, headers[keys.image_embeddings])
     captions, images = headers[keys.caption_embeddings].shape[0], headers[keys.image_embeddings].shape[0]
     if not captions or not images:
         raise DataError(f"{file.path} holds {captions} captions and {images} images", "kk fetch gets the file anew")
-    _check_rows(file, keys.caption_ids, headers[keys.caption_ids], captions, "iu")
-    _check_rows(file, keys.caption_texts, headers[keys.caption_texts], captions, "US")
-    _check_rows(file, keys.image_names, headers[keys.image_names], images, "US")
+    for key, rows, kinds in (
+        (keys.caption_ids, captions, "iu"),
+        (keys.caption_texts, captions, "US"),
+        (keys.image_names, images, "US"),
+    ):
+        if key is not None:
+            _check_rows(file, key, headers[key], rows, kinds)
     check_label_header(file, keys.label, headers[keys.label], captions, images)
     return headers
 

@@ -96,11 +96,11 @@ def write_train_npz(path: Path, pairs: Pairs, keys: TrainKeys = TRAIN_KEYS, *, c
             embedding_dim_text=pairs.text.shape[1],
             embedding_dim_image=pairs.images.shape[1],
         )
-        writer.add(keys.caption_ids, pairs.caption_ids)
-        writer.add(keys.caption_texts, pairs.captions)
+        _add_named(writer, keys.caption_ids, pairs.caption_ids)
+        _add_named(writer, keys.caption_texts, pairs.captions)
         writer.add(keys.caption_embeddings, pairs.text)
         writer.add_blocks(keys.label, shape, np.dtype(bool), one_hot_blocks(pairs.image_of_caption, shape[1]))
-        writer.add(keys.image_names, pairs.image_names)
+        _add_named(writer, keys.image_names, pairs.image_names)
         writer.add(keys.image_embeddings, pairs.images)
 
 
@@ -114,8 +114,14 @@ def write_test_npz(path: Path, test: TestCaptions, keys: TestKeys = TEST_KEYS, *
     with npz_writer(path, compress=compress) as writer:
         write_metadata(writer, num_captions=len(test), embedding_dim_text=test.text.shape[1])
         writer.add(keys.caption_ids, test.ids)
-        writer.add(keys.caption_texts, test.captions)
+        _add_named(writer, keys.caption_texts, test.captions)
         writer.add(keys.caption_embeddings, test.text)
+
+
+def _add_named(writer: NpzWriter, key: str | None, array: np.ndarray) -> None:
+    """An array that a competition may do without."""
+    if key is not None:
+        writer.add(key, array)
 
 
 def write_metadata(writer: NpzWriter, **counts: int) -> None:

@@ -237,7 +237,7 @@ def _dimensions(project: Project) -> tuple[int, int]:
     try:
         file = NpzFile(find_train(project))
         shapes = [file.header(key).shape for key in (keys.caption_embeddings, keys.image_embeddings)]
-    except (MissingError, DataError):
+    except (MissingError, DataError, UsageError):  # no file, no embeddings in it, or a competition without any
         return DIMENSIONS
     return (shapes[0][1], shapes[1][1]) if all(len(shape) == 2 for shape in shapes) else DIMENSIONS
 

@@ -78,7 +78,7 @@ def data(around: Surroundings) -> Iterator[Finding]:
     competition = around.project.settings.competition
     manifest = Manifest.load(around.project.data_dir, competition.slug)
     arrays = {
-        competition.files.train: vars(competition.train_keys).values(),
+        competition.files.train: [key for key in vars(competition.train_keys).values() if key is not None],
         competition.files.test: (competition.test_keys.caption_ids, competition.test_keys.caption_embeddings),
     }
     for name in sorted(

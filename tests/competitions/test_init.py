@@ -113,3 +113,22 @@ def test_what_cannot_be_told_is_said(tmp_path, clean_world, kk):
 def test_wrong_names_are_refused_and_nothing_is_written(sounds, clean_world, kk, words, code, said):
     assert said in kk(*words, code=code).stderr
     assert not (clean_world / "kk.toml").exists()
+
+
+def test_a_competition_without_words_names_and_ids_is_recognised_and_trained_on(tmp_path, clean_world, kk):
+    write_sounds(tmp_path / "all")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name in ("pairs.npz", "queries.npz"):
+        kept = ("q/vec", "q/target", "t/vec") if name == "pairs.npz" else ("q/id", "q/vec")
+        with np.load(tmp_path / "all" / name) as arrays:
+            np.savez(folder / name, **{key: arrays[key] for key in kept})
+    begun = json.loads(kk("init", "bare", "--from", str(folder), "--json").stdout)
+    assert all("no array" not in note for note in begun["notes"])
+    keys = load_project(clean_world, environ={}).settings.competition.train_keys
+    assert (keys.caption_ids, keys.caption_texts, keys.image_names) == (None, None, None)
+    kk("fetch", "--from", str(folder), "-q")
+    kk("data", "-q")
+    kk("train", "--translator", "ridge", "--folds", "2", "-q")
+    kk("predict", "-q")
+    assert "could not be looked at" not in kk("doctor", code=4).output  # there are no credentials
