@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from faults import SECRET
@@ -90,6 +91,50 @@ def test_device_that_computes_wrongly_is_bad(look, monkeypatch):
     outcome = look()
     assert outcome.code == 7
     assert "came out wrong" in findings(outcome, "device cpu")[0]["text"]
+
+
+@pytest.fixture
+def two_t4s(monkeypatch):
+    """Make torch believe in two T4s, which compute on the CPU; returns a way to break them."""
+    import torch
+
+    card = SimpleNamespace(name="Tesla T4", major=7, minor=5)
+    answers = {
+        "is_available": True, "device_count": 2, "get_device_properties": card, "mem_get_info": (15 * 10**9, 16 * 10**9),
+        "get_device_capability": (7, 5), "get_device_name": "Tesla T4",
+    }  # fmt: skip
+    for name, value in answers.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    real = torch.Tensor.to
+    broken: list[str] = []
+
+    def to(tensor, *where):
+        if where[0] in broken:
+            raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nmore")
+        return tensor if str(where[0]).startswith("cuda") else real(tensor, *where)
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    return broken
+
+
+def test_each_gpu_is_told_with_what_it_can_do(look, two_t4s):
+    outcome = look()
+    assert outcome.code == 0, outcome.out
+    for device in ("device cuda:0", "device cuda:1"):
+        (finding,) = findings(outcome, device)
+        assert finding["text"] == "Tesla T4, capability 7.5, 15.0 GB of 16.0 GB free: computes, result checked"
+    (precision,) = findings(outcome, "precision")
+    assert precision["text"].startswith("fp16 on cuda: capability 7.5 is below 8.0")
+    asked = findings(look("--set", "train.precision=bf16"), "precision")[0]
+    assert (asked["status"], "emulated" in asked["text"]) == ("warning", True)
+
+
+def test_gpu_that_torch_has_no_code_for_is_bad_and_hides_not_the_other(look, two_t4s):
+    two_t4s.append("cuda:1")
+    outcome = look()
+    assert outcome.code == 2
+    assert [statuses(outcome, f"device cuda:{index}") for index in (0, 1)] == [["good"], ["bad"]]
+    assert "no kernel image is available" in findings(outcome, "device cuda:1")[0]["text"]
 
 
 def test_precision_that_is_only_emulated_is_a_warning(look):
