@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -59,9 +59,8 @@ def _filled(keys: Keys, found: Mapping[str, str | None], path: Path, unclear: li
         if found.get(field.name) is None and field.name not in _optional(keys):
             unclear.append(f"{path.name} has no array that must be {field.name} ({field.metadata['meaning']})")
     optional = _optional(keys)
-    return dataclasses.replace(
-        keys, **{name: key for name, key in found.items() if key is not None or name in optional}
-    )
+    known: dict[str, Any] = {name: key for name, key in found.items() if key is not None or name in optional}
+    return dataclasses.replace(keys, **known)
 
 
 def _optional(keys: TrainKeys | TestKeys) -> set[str]:

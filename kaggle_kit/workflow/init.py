@@ -24,7 +24,7 @@ from kaggle_kit.config import (
 )
 from kaggle_kit.embeddings import find_file
 from kaggle_kit.embeddings.discover import discover_keys
-from kaggle_kit.errors import CredentialsError, MissingError, SubmissionError, UsageError
+from kaggle_kit.errors import CredentialsError, MissingError, ServiceError, SubmissionError, UsageError
 from kaggle_kit.files import write_bytes
 from kaggle_kit.kaggle_service import CompetitionInfo, KaggleService
 from kaggle_kit.progress import SILENCE, Progress
@@ -173,7 +173,11 @@ class _Look:
         """What the service says of the competition; None when it is not asked."""
         if self.source is not None:
             return None
-        info = self.service.competition(self.slug)
+        try:
+            info = self.service.competition(self.slug)
+        except (CredentialsError, ServiceError) as error:
+            error.hint = f"{error.hint}; without a network: kk init {self.slug} --from DIR, a folder with its files"
+            raise
         if info.entered is False:
             self.notes.append(f"you have not entered yet: accept the rules at {info.url}/rules before kk fetch")
         if info.code_only:

@@ -132,3 +132,7 @@ def test_a_competition_without_words_names_and_ids_is_recognised_and_trained_on(
     kk("train", "--translator", "ridge", "--folds", "2", "-q")
     kk("predict", "-q")
     assert "could not be looked at" not in kk("doctor", code=4).output  # there are no credentials
+
+
+def test_without_credentials_the_way_without_a_network_is_named(clean_world, kk):
+    assert "kk init sound-match --from DIR" in kk("init", "sound-match", code=4).stderr
