@@ -20,6 +20,18 @@ ANYONE, OWNER_ONLY = 0o666, 0o644
 """Modes of new files, from which the user's umask takes away: as the umask says; in no case writable by the group."""
 
 
+NOWHERE = Path("/nonexistent")
+"""The home of those who have none, by the name that systems give it."""
+
+
+def home_folder() -> Path:
+    """The user's home; :data:`NOWHERE` for a user that neither ``HOME`` nor the system's list of users gives one, as in containers."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return NOWHERE
+
+
 @contextmanager
 def atomic_writer(path: Path, *, mode: int = ANYONE) -> Iterator[IO[bytes]]:
     """A binary file that becomes ``path`` when the block ends well, and never exists in part.

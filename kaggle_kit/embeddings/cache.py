@@ -26,7 +26,7 @@ from kaggle_kit.embeddings.load import ARRAYS, TRAIN_KEYS, pairs_in, read_pairs
 from kaggle_kit.embeddings.pairs import DataFile, Pairs
 from kaggle_kit.embeddings.store import FolderStore
 from kaggle_kit.errors import DiskFullError, KaggleKitError, UsageError
-from kaggle_kit.files import hash_of, read_json, sha256_of, write_json
+from kaggle_kit.files import hash_of, home_folder, read_json, sha256_of, write_json
 from kaggle_kit.notebook import in_notebook, notebook_folders
 from kaggle_kit.progress import SILENCE, Progress
 
@@ -106,7 +106,7 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
         return notebook_folders(environ).temp / "kaggle_kit"
     if environ.get("XDG_CACHE_HOME"):
         return Path(environ["XDG_CACHE_HOME"]) / "kaggle_kit"
-    home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+    home = Path(environ["HOME"]) if environ.get("HOME") else home_folder()
     return home / ".cache" / "kaggle_kit"
 
 

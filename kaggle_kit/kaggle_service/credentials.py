@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 from requests import PreparedRequest
 
+from kaggle_kit.files import home_folder
 from kaggle_kit.progress import SILENCE, Progress
 
 _EARLY = timedelta(minutes=5)
@@ -127,7 +128,7 @@ def all_credentials(
     Unusable sources (an empty file, no JSON, a token with a line break in it) are told to ``progress`` and skipped, and so are files that
     others can read told.
     """
-    home = home or Path.home()
+    home = home or home_folder()
     seen: set[str] = set()
     for found in _sources(environ, home, progress):
         if found is None or found.secrets[0] in seen:
@@ -150,7 +151,7 @@ def _sources(environ: Mapping[str, str], home: Path, progress: Progress) -> Iter
 
 def places_looked(environ: Mapping[str, str] = os.environ, home: Path | None = None) -> list[str]:
     """Where credentials were looked for, for the text of an error."""
-    home = home or Path.home()
+    home = home or home_folder()
     places = ["KAGGLE_API_TOKEN", "~/.kaggle/access_token", "KAGGLE_USERNAME with KAGGLE_KEY"]
     places += [str(folder / "kaggle.json") for folder in _config_folders(environ, home)]
     places.append("~/.kaggle/credentials.json")

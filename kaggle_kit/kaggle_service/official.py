@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.errors import UsageError
+from kaggle_kit.files import home_folder
 
 _MODULE = "kaggle.api.kaggle_api_extended"
 
@@ -99,7 +100,7 @@ def _restore_folders(api: Any, scratch: Path) -> None:
     """Undo the scratch folder in the class: a notebook may use the official client after us."""
     if api.config_dir != str(scratch):
         return
-    home = Path.home() / ".kaggle"
-    fallback = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kaggle"
+    home = home_folder() / ".kaggle"
+    fallback = Path(os.environ.get("XDG_CONFIG_HOME") or home_folder() / ".config") / "kaggle"
     api.config_dir = os.environ.get("KAGGLE_CONFIG_DIR") or str(home if home.exists() else fallback)
     api.config = str(Path(api.config_dir) / api.config_file)

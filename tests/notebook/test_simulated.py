@@ -9,6 +9,7 @@ import time
 import pytest
 from faults import SECRET
 
+import kaggle_kit
 from kaggle_kit.notebook import NotebookFolders
 from kaggle_kit.settings import RemoteSettings
 from kaggle_kit.workflow.session_clock import notebook_session
@@ -96,3 +97,14 @@ def test_training_ends_before_the_session_does_and_goes_on_in_the_next(offline):
     assert list(run.rglob("state.safetensors"))
     record = json.loads((run / "run.json").read_text())
     assert record["state"] == "interrupted"
+
+
+def test_user_whom_nobody_knows_and_who_has_no_home_is_no_error(monkeypatch, clean_world):
+    def unknown(*_):
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    diagnosis = kaggle_kit.doctor(offline=True)
+    assert [one.text for one in diagnosis.findings if one.status == "bad"] == []
+    assert [one.status for one in diagnosis.of("credentials")] == ["warning"]
