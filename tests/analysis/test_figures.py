@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,6 +97,31 @@ def test_learning_curves_tell_the_kept_epoch_and_the_early_stop():
     assert found.curves[0].validation_mrr[:3] == pytest.approx((0.1, None, 0.3))
     closed = history_figures.learning_curves("run", [{"fold": 0, "seed_number": 0, "history": []}], 9)
     assert closed.curves == ()
+
+
+def test_learning_curves_fit_the_figure_and_tell_seeds_apart():
+    members = [{**member(fold, 7, 5), "seed_number": seed} for fold in range(5) for seed in range(3)]
+    run = "20261123-213326-subspace_mlp-943c57"
+    figure = history_figures.draw_learning_curves(history_figures.learning_curves(run, members, 9))
+    figure.draw_without_rendering()
+    page = figure.bbox
+    texts = [figure._suptitle, *(axes.title for axes in figure.axes)]
+    assert any(run in text.get_text() for text in texts)
+    for text in texts:
+        box = text.get_window_extent()
+        assert page.x0 <= box.x0 and box.x1 <= page.x1 and box.y1 <= page.y1, text.get_text()
+    losses, scores = figure.axes
+    for axes in figure.axes:
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    styles = {line.get_label(): line.get_linestyle() for line in scores.get_lines()}
+    assert len({styles[f"seed {number}"] for number in (1, 2, 3)}) == 3
+
+
+def test_spectrum_leaves_out_directions_that_are_rounding_only(evidence):
+    found = retrieval_figures.spectrum("run", evidence)
+    noisy = replace(found, true=(0.7, 0.3, 2e-9, 1e-9))
+    line = retrieval_figures.draw_spectrum(noisy).axes[0].get_lines()[0]
+    assert line.get_ydata().tolist() == pytest.approx([70, 30])
 
 
 def test_score_over_time_keeps_the_best_so_far_in_the_order_of_time():

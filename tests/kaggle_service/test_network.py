@@ -11,7 +11,9 @@ from kaggle_kit.errors import ServiceError
 from kaggle_kit.kaggle_service import KaggleService
 
 
-@pytest.mark.parametrize("fault", [answer(503), answer(500), answer(429, Retry_After="0"), drop], ids=["503", "500", "429", "dropped"])
+@pytest.mark.parametrize(
+    "fault", [answer(503), answer(500), answer(429, Retry_After="0"), drop], ids=["503", "500", "429", "dropped"]
+)
 def test_a_call_survives_three_failures(service, server, fault):
     server.fault("ListDataFiles", fault, times=3)
     assert len(service.files(SLUG)) == 5

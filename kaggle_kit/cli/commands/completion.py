@@ -21,7 +21,9 @@ from kaggle_kit.cli.session import Session, pass_session
 @click.pass_context
 @pass_session
 def command(session: Session, context: click.Context, shell: str) -> None:
-    """Print what a shell needs to complete commands, options, ids of runs and submissions, configurations and translators.
+    """Print what a shell needs to complete kk's commands.
+
+    Options, ids of runs and submissions, configurations and translators are completed too.
 
     To try it in the shell that is open: eval "$(kk completion bash)", and the same for zsh; for fish: kk completion fish | source.
     """

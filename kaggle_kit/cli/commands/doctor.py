@@ -23,7 +23,9 @@ from kaggle_kit.cli.session import Session, pass_session
 @settings_options
 @pass_session
 def command(session: Session, offline: bool) -> int:
-    """Look at the machine, the packages, the project, the account and the archives.
+    """Look for what would keep a submission from working.
+
+    At the machine, the packages, the project, the account and the archives.
 
     Each line is good, a warning or bad, with the remedy; a check that fails hides none of the others. Exits with 0 when nothing is bad,
     else with the code of the first bad line's family.

@@ -26,7 +26,9 @@ from kaggle_kit.cli.session import Session, pass_session
 @click.option("--force", is_flag=True, help="Replace kk.toml and the description.")
 @pass_session
 def command(session: Session, competition: str, source: Path | None, force: bool) -> None:
-    """Begin a project in this folder: write kk.toml and the competition's description.
+    """Begin a project in this folder.
+
+    Writes kk.toml and the competition's description.
 
     Title, deadline, limit, metric and files come from Kaggle, columns from the sample submission, the names of the arrays from the npz
     files. Nothing is asked that can be found out; what could not be is said.

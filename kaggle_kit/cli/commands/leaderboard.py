@@ -58,7 +58,7 @@ NAMES = {"days": "by-day"}
 @settings_options
 @pass_session
 def command(session: Session, sync: bool, csv: bool, **options: Any) -> None:
-    """Show the history: CV beside public and private score, rank and cost.
+    """Show the history: CV beside public and private score.
 
     It comes from submissions_archive/ and models_archive/ alone; only --sync and --public ask the service. --csv and
     --json have every column and every digit; a terminal shows those that fit.

@@ -34,7 +34,9 @@ from kaggle_kit.cli.session import Session, pass_session
 @settings_options
 @pass_session
 def command(session: Session, name: str | None, run: str | None, output: Path | None, caption: str | None) -> None:
-    """Draw a figure of a run or of the history; without NAME, list them.
+    """Draw a figure of a run or of the history.
+
+    Without NAME, lists them.
 
     Needs matplotlib (the extra plots). --json prints the numbers in the figure, too.
     """

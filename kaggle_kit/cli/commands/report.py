@@ -28,7 +28,9 @@ from kaggle_kit.cli.session import Session, pass_session
 @settings_options
 @pass_session
 def command(session: Session, target: str | None, output: Path | None) -> None:
-    """Write one HTML page about a run, a submission or the whole competition.
+    """Write one HTML page about a run or the competition.
+
+    Of a run, a submission or the whole competition.
 
     Tables that sort, figures, configuration, provenance, verification with thumbnails, calibration. The page opens from disk, asks no
     network, follows the reader's light or dark theme, and prints. Needs matplotlib and Jinja2 (the extra plots).

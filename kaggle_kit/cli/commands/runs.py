@@ -14,7 +14,7 @@ from kaggle_kit.cli.session import Session, pass_session
 
 @click.group(cls=Family, examples=("kk runs list", "kk runs show 20261123-1415"))
 def command() -> None:
-    """Look at the training runs and ensembles in the archive, and look after it."""
+    """Look at the runs in the archive, and look after it."""
 
 
 @command.command("list", examples=("kk runs list --top 10    the ten newest",))

@@ -16,5 +16,8 @@ from kaggle_kit.cli.session import Session, pass_session
 )
 @pass_session
 def command(session: Session) -> None:
-    """List translators and losses with options and defaults, those of the project's own files too."""
+    """List translators and losses with options and defaults.
+
+    Those of the project's own files stand among them.
+    """
     session.show(kaggle_kit.catalogue(session.project()), render.catalogue)
