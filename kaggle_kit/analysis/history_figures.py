@@ -97,6 +97,8 @@ def _curve(member: Mapping[str, Any], planned: int | None) -> Curve:
 @styled
 def draw_learning_curves(numbers: LearningCurves) -> Figure:
     """Losses on the left, validation MRR on the right; a star at the kept epoch, a bar where training stopped early."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = new_figure(10, 4.2)
     if not numbers.curves:
         say(figure.subplots(), f"{shown(numbers.run)} has no learning curve:\nits translator is solved in closed form")
@@ -105,13 +107,20 @@ def draw_learning_curves(numbers: LearningCurves) -> Figure:
     for curve in numbers.curves:
         _draw_curve(losses, scores, curve, named=len(numbers.curves) <= ENTRIES or curve.seed == 1)
     losses.plot([], [], color=INK, linestyle="--", linewidth=1, label="training")
+    for seed in sorted({curve.seed for curve in numbers.curves} if len(numbers.curves) > ENTRIES else ()):
+        scores.plot([], [], color=INK, linestyle=LINES[(seed - 1) % len(LINES)], linewidth=1.4, label=f"seed {seed}")
     scores.plot([], [], color=INK, linestyle="none", marker="*", markersize=10, label="kept epoch")
     if any(curve.stopped for curve in numbers.curves):
         scores.plot([], [], color=INK, linestyle="none", marker="|", markersize=12, label="stopped early")
-    losses.set(title="Loss: validation, and training dashed", xlabel="epoch", ylabel="loss")
-    scores.set(title=f"Validation MRR of {shown(numbers.run, 44)}", xlabel="epoch", ylabel="MRR")
-    scores.legend(fontsize=8, ncols=2)
-    losses.legend(fontsize=8)
+    figure.suptitle(shown(numbers.run, 80), fontsize=11)
+    losses.set(title="Loss: validation, and training thin", xlabel="epoch", ylabel="loss")
+    scores.set(title="Validation MRR", xlabel="epoch", ylabel="MRR")
+    for axes in (losses, scores):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    named = [
+        line for axes in (scores, losses) for line in axes.get_lines() if not str(line.get_label()).startswith("_")
+    ]
+    figure.legend(handles=named, fontsize=8, ncols=6, loc="outside lower center")
     return figure
 
 

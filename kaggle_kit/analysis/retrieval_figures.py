@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 BINS = 60
 BLOCK_ROWS = 4096
+ROUNDING = 1e-8
+"""Share of the variance below which a direction is rounding only: float32 products leave about 1e-9 where there is none."""
 SAMPLES = 4
 PHOTO_INCHES = 1.25
 
@@ -220,7 +222,7 @@ def draw_spectrum(numbers: Spectrum) -> Figure:
         (numbers.true, numbers.true_rank, "true", {"color": BLUE, "linestyle": "-"}),
         (numbers.predicted, numbers.predicted_rank, "predicted", {"color": VERMILLION, "linestyle": "--"}),
     ):
-        present = [100 * share for share in shares if share > 1e-9]
+        present = [100 * share for share in shares if share > ROUNDING]
         label = f"{name}: {rank:.0f} effective directions"
         axes.plot(np.arange(1, len(present) + 1), present, linewidth=2, label=label, **style)
     axes.set_xscale("log")

@@ -109,10 +109,12 @@ def test_learning_curves_fit_the_figure_and_tell_seeds_apart():
     assert any(run in text.get_text() for text in texts)
     for text in texts:
         box = text.get_window_extent()
-        assert page.x0 <= box.x0 and box.x1 <= page.x1 and box.y1 <= page.y1, text.get_text()
-    losses, scores = figure.axes
+        assert page.x0 <= box.x0 < box.x1 <= page.x1, text.get_text()
+        assert box.y1 <= page.y1, text.get_text()
+    scores = figure.axes[1]
     for axes in figure.axes:
         assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    assert not [axes for axes in figure.axes if axes.get_legend()], "a legend lies over the curves"
     styles = {line.get_label(): line.get_linestyle() for line in scores.get_lines()}
     assert len({styles[f"seed {number}"] for number in (1, 2, 3)}) == 3
 
