@@ -166,7 +166,7 @@ def out_of_fold(folder: Path, pairs: Pairs, folds: Folds, settings: Settings) ->
     """Gather the members' saved predictions; the seeds of a fold are averaged as unit vectors.
 
     Raises:
-        DataError: a member's predictions do not fit the folds, or a caption would be predicted twice.
+        DataError: a member's predictions do not fit the folds or are not finite, or a caption would be predicted twice.
         MissingError: a member has not finished.
     """
     predictions = torch.zeros(len(pairs.text), pairs.images.shape[1])
@@ -183,18 +183,23 @@ def out_of_fold(folder: Path, pairs: Pairs, folds: Folds, settings: Settings) ->
 def _fold_predictions(folder: Path, fold: int, settings: Settings, captions: int, pairs: Pairs) -> Tensor:
     """(captions, d_image) unit rows: the saved predictions of the fold's seeds, averaged."""
     total = torch.zeros(captions, pairs.images.shape[1])
+    again = f"kk train --resume {folder.name}"
     for number in range(settings.train.seeds):
         path = folder / MemberTask(fold, number, settings.train.seed).name / PREDICTIONS
         if not path.is_file():
-            raise MissingError(f"no out-of-fold predictions at {path}", "kk train --resume finishes a run")
+            raise MissingError(f"no out-of-fold predictions at {path}", f"{again} trains what is missing")
         try:
             saved = np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as error:
-            raise DataError(f"{path} is damaged: {error}", "delete it, then kk train --resume RUN") from None
+            raise DataError(f"{path} is damaged: {error}", f"delete it, then {again}") from None
         if saved.shape != tuple(total.shape):
             raise DataError(
                 f"{path} has shape {saved.shape}, the fold needs {tuple(total.shape)}", "train the run anew"
             )
+        bad = int((~np.isfinite(saved).all(axis=1)).sum())
+        if bad:
+            verb = "is" if bad == 1 else "are"
+            raise DataError(f"{path}: {bad} of {len(saved)} rows {verb} not finite", f"delete it, then {again}")
         total += unit(torch.from_numpy(saved))
     return unit(total)
 

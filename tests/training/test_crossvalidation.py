@@ -73,6 +73,22 @@ def test_predictions_cut_short_are_named_and_not_used(pairs, settings_of, tmp_pa
     assert "kk train --resume" in caught.value.hint
 
 
+def test_predictions_that_are_no_numbers_or_gone_are_named(pairs, settings_of, tmp_path):
+    settings = settings_of(folds=2, epochs=1)
+    run(pairs, settings, tmp_path)
+    folds, file = fold_pairs(pairs, settings.folds), tmp_path / "fold-0-seed-0" / "predictions.npy"
+    saved = np.load(file)
+    saved[1] = np.nan
+    np.save(file, saved)
+    with pytest.raises(DataError, match=r"fold-0-seed-0.predictions\.npy: 1 of \d+ rows is not finite") as caught:
+        out_of_fold(tmp_path, pairs, folds, settings)
+    assert f"kk train --resume {tmp_path.name}" in caught.value.hint
+    file.unlink()
+    with pytest.raises(MissingError, match="no out-of-fold predictions at") as caught:
+        out_of_fold(tmp_path, pairs, folds, settings)
+    assert f"kk train --resume {tmp_path.name}" in caught.value.hint
+
+
 @pytest.mark.parametrize("batches", ["captions", "images", "grouped"])
 def test_same_seed_same_weights_and_another_seed_others(pairs, settings_of, tmp_path, batches):
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
