@@ -230,6 +230,7 @@ def test_disk_that_is_full_from_the_start_leaves_no_run(project, kk):
     assert len(kk("runs", "list", "--json").json) == 1
 
 
+@pytest.mark.slow
 def test_disk_that_fills_up_in_a_cache_costs_the_cache_only(project, kk, tmp_path):
     """A file large enough to be cached, in a process that can write none of its size."""
     rng = np.random.default_rng(0)
@@ -249,6 +250,7 @@ def test_disk_that_fills_up_in_a_cache_costs_the_cache_only(project, kk, tmp_pat
     assert len(kk("cache", "--json").json["entries"]) == 1
 
 
+@pytest.mark.slow
 def test_disk_that_fills_up_in_a_figure_keeps_the_older_one(project, write):
     pytest.importorskip("matplotlib")
     write("d.svg", "mine")

@@ -110,6 +110,7 @@ def test_what_came_from_outside_moves_no_terminal_and_marks_up_nothing(template,
     assert "&lt;script&gt;" in page
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_make_one_submission_and_one_clear_refusal(faulty, tiny, installed):  # noqa: F811
     outcomes = []
     threads = [threading.Thread(target=lambda: outcomes.append(installed("submit", "-m", "x", "-q"))) for _ in range(2)]

@@ -105,6 +105,7 @@ def test_report_escapes_what_comes_from_outside(tiny, kk):  # noqa: F811
     assert "🐕‍🦺" in content
 
 
+@pytest.mark.slow
 def test_report_on_thousands_shows_the_newest_and_the_best_and_stays_small(tiny, kk):  # noqa: F811
     submissions(tiny, 1000)
     outcome = kk("report", "--json")

@@ -141,6 +141,7 @@ run(make_pairs(), settings, Path("killed"), progress=CallAfterEpoch(2, lambda: o
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_last_state(pairs, settings_of, tmp_path, clean_world):
     settings = settings_of(checkpoint_minutes=0.0)
     files.write_json(Path("settings.json"), settings.to_dict())
