@@ -22,6 +22,8 @@ from kaggle_kit.errors import EXIT_CODES
 from kaggle_kit.rehearsal.hosted import HostedCompetition
 from kaggle_kit.rehearsal.server import RehearsalServer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = ("compete", "translator", "loss", "another-competition", "formats", "errors", "design")

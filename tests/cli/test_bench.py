@@ -6,6 +6,8 @@ import pytest
 
 from kaggle_kit.embeddings import generate_competition
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--batch", "16", "--samples", "32", "--rounds", "2", "--threads", "1", "--precision", "fp32")
 
 
