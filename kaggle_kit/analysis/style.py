@@ -21,7 +21,7 @@ DOTS_PER_INCH = 150
 INK = "#1b1c1e"
 """Text and axes; on a page it becomes the colour of the page's text, so that a figure can be read in the dark, too."""
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-SKY, PURPLE, GREY, YELLOW = "#56B4E9", "#CC79A7", "#7f7f7f", "#F0E442"
+SKY, PURPLE, GREY = "#56B4E9", "#CC79A7", "#7f7f7f"
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, GREY)
 """Of Okabe and Ito, Color Universal Design, 2008; without yellow, which is lost on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from kaggle_kit.archive.records import Record
+from kaggle_kit.cells import escaped
 
 if TYPE_CHECKING:
     import pandas
@@ -156,9 +156,9 @@ class HistoryTable:
         shown = [
             column for column in self.columns if any(row.get(column) not in (None, "", False) for row in self.rows)
         ]
-        head = "".join(f"<th>{_escaped(column.replace('_', ' '))}</th>" for column in shown or self.columns)
+        head = "".join(f"<th>{escaped(column.replace('_', ' '))}</th>" for column in shown or self.columns)
         body = "".join(_html_row(row, shown, bold=row is best or bool(row.get("own"))) for row in self.rows)
-        notes = "".join(f"<p>{_escaped(note)}</p>" for note in self.notes)
+        notes = "".join(f"<p>{escaped(note)}</p>" for note in self.notes)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
 
     def sorted(self, key: str, *, reverse: bool = False) -> HistoryTable:
@@ -352,7 +352,7 @@ def _html_row(row: dict[str, Any], columns: Sequence[str], *, bold: bool) -> str
 def _html_cell(value: Any, column: str) -> str:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     style = ' style="text-align: right"' if number else ""
-    return f"<td{style}>{_escaped(_shown(value, column))}</td>"
+    return f"<td{style}>{escaped(_shown(value, column))}</td>"
 
 
 def _shown(value: Any, column: str) -> str:
@@ -361,7 +361,3 @@ def _shown(value: Any, column: str) -> str:
     if value is True:
         return "yes"
     return f"{value:.{_NUMBERS.get(column, 5)}f}" if isinstance(value, float) else str(value)
-
-
-def _escaped(text: str) -> str:
-    return html.escape("".join(letter if letter.isprintable() else " " for letter in text))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kaggle_kit.archive import HistoryTable, Record, RunStore, SubmissionStore, basis_of
+from kaggle_kit.cells import escaped
 from kaggle_kit.config import Project
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.history import overview
@@ -74,7 +74,7 @@ class CalibrationReport:
 
     def _repr_html_(self) -> str:
         """Sentences and candidates for a notebook, everything from outside escaped."""
-        said = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.sentences())
+        said = "".join(f"<p>{escaped(sentence)}</p>" for sentence in self.sentences())
         return said + (self.candidates._repr_html_() if self.candidates.rows else "")
 
 
