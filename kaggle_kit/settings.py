@@ -227,6 +227,12 @@ class TrainSettings(Section):
     restore_best: bool = setting(True, "end with the best epoch's weights, not the last one's")
     seed: int = setting(0, "seed of weights, batches and dropout; fold and seed number are mixed in", at_least(0))
     seeds: int = setting(1, "translators trained on each fold, each from a seed of its own and averaged", at_least(1))
+    refit: int = setting(
+        0,
+        "translators trained on all images besides, once the epochs are fixed (no early stopping): they predict the test together "
+        "with those of the folds, which alone give the out-of-fold score",
+        at_least(0),
+    )
     parallel: str = setting(
         "folds",
         "what several devices share: folds: each takes whole folds and seeds, the weights are those of one device; batch: all "

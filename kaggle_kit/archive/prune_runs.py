@@ -110,9 +110,9 @@ def _results(runs: RunStore, run: Record, note: Callable[[str], None]) -> Iterat
     except (DataError, KeyError, TypeError):
         note(f"{run.id}: its list of checkpoints is broken: left alone")
         return
-    weights = dict.fromkeys([*listed, *sorted(run.folder.glob("fold-*/model.safetensors"))])
+    weights = dict.fromkeys([*listed, *sorted(run.folder.glob("*/model.safetensors"))])
     yield from _items(weights, CHECKPOINTS, run, why)
-    yield from _items(sorted(run.folder.glob("fold-*/predictions.npy")), PREDICTIONS, run, why)
+    yield from _items(sorted(run.folder.glob("*/predictions.npy")), PREDICTIONS, run, why)
 
 
 def _items(paths: Iterable[Path], what: str, run: Record, why: str) -> Iterator[PruneItem]:

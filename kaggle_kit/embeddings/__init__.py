@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kaggle_kit.embeddings.captions_file import read_captions as read_captions
     from kaggle_kit.embeddings.cleaning import apply_data_settings as apply_data_settings
     from kaggle_kit.embeddings.folds import Folds as Folds
+    from kaggle_kit.embeddings.folds import all_captions as all_captions
     from kaggle_kit.embeddings.folds import fold_pairs as fold_pairs
     from kaggle_kit.embeddings.folds import group_images as group_images
     from kaggle_kit.embeddings.folds import make_folds as make_folds
@@ -72,6 +73,7 @@ _PLACES = {
     "read_captions": "captions_file",
     "read_pairs": "load",
     "split_leaks": "leaks",
+    "all_captions": "folds",
     "split_pairs": "folds",
     "sum_leaks": "leaks",
     "write_test_npz": "write",

@@ -225,6 +225,11 @@ def split_pairs(pairs: Pairs, folds: Folds, fold: int) -> tuple[np.ndarray, np.n
     return train, validation[pairs.is_own[pairs.image_of_caption[validation]]]
 
 
+def all_captions(pairs: Pairs) -> np.ndarray:
+    """The captions to train on when nothing is held out: int64 rows, rising, by the same rules as :func:`split_pairs`."""
+    return _sampled(pairs, np.flatnonzero(pairs.is_trained))
+
+
 def _sampled(pairs: Pairs, train: np.ndarray) -> np.ndarray:
     """The captions of ``pairs.share`` of the images in ``train``: the first in one random order of all images, so that samples nest."""
     if pairs.share == 1:

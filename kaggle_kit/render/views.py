@@ -99,7 +99,9 @@ def _folds(record: Mapping[str, Any]) -> str:
     folds = folds.get("count") if isinstance(folds, Mapping) else folds
     text = "single hold-out" if folds == 1 else str(folds or "")
     text += " by text clusters" if text and by == "text_clusters" else ""
-    return f"{text} x {counted(seeds, 'seed')}" if text and isinstance(seeds, int) and seeds > 1 else text
+    text += f" x {counted(seeds, 'seed')}" if text and isinstance(seeds, int) and seeds > 1 else ""
+    refit = record.get("refit")
+    return f"{text}, {counted(refit, 'refit')} on all images" if refit else text
 
 
 def _beside(cv: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kaggle_kit.config import Settings
-from kaggle_kit.embeddings import Folds, Pairs, split_pairs
+from kaggle_kit.embeddings import Folds, Pairs, all_captions, split_pairs
 from kaggle_kit.errors import DataError, MissingError
 from kaggle_kit.metrics import GalleryScore, gallery_mrr, retrieval_scores, unit
 from kaggle_kit.progress import SILENCE, Progress
@@ -53,12 +53,10 @@ class CrossValidation:
 
 
 def member_tasks(settings: Settings) -> list[MemberTask]:
-    """Every fold with every seed, fold by fold."""
-    return [
-        MemberTask(fold, number, settings.train.seed)
-        for fold in range(settings.folds.count)
-        for number in range(settings.train.seeds)
-    ]
+    """Every fold with every seed, fold by fold, then the refits."""
+    folds = [(fold, number) for fold in range(settings.folds.count) for number in range(settings.train.seeds)]
+    refits = [(None, number) for number in range(settings.train.refit)]
+    return [MemberTask(fold, number, settings.train.seed) for fold, number in (*folds, *refits)]
 
 
 def cross_validate(
@@ -103,7 +101,7 @@ def _trained(crew: Crew, pairs: Pairs, folds: Folds, context: RunContext) -> lis
     for task in member_tasks(settings):
         results[task] = finished_member(context.folder / task.name)
         if results[task] is not None:
-            context.progress.note(f"{_words(task, settings)}: already trained, MRR {results[task].mrr:.4f}")
+            context.progress.note(f"{_words(task, settings)}: already trained{_score(results[task], ', ')}")
     unfinished = [task for task, result in results.items() if result is None]
     crew = crew.for_members(len(unfinished))
     if crew.is_one_process:
@@ -125,9 +123,16 @@ def _result_of_worker(folder: Path) -> MemberResult:
 
 
 def _words(task: MemberTask, settings: Settings) -> str:
-    """``fold 1/5``, with the seed where there are several."""
+    """``fold 1/5``, with the seed where there are several; ``refit 1/2``."""
+    if task.fold is None:
+        return f"refit {task.seed_number + 1}/{settings.train.refit}"
     seed = f" seed {task.seed_number + 1}/{settings.train.seeds}" if settings.train.seeds > 1 else ""
     return f"fold {task.fold + 1}/{settings.folds.count}{seed}"
+
+
+def _score(result: MemberResult, before: str) -> str:
+    """What a fold scored, with something ``before`` it; empty for a refit, which has no score."""
+    return "" if result.mrr is None else f"{before}MRR {result.mrr:.4f} ± {result.error:.4f}"
 
 
 def train_one(task: MemberTask, pairs: Pairs, folds: Folds, context: RunContext) -> MemberResult | None:
@@ -145,12 +150,15 @@ def train_one(task: MemberTask, pairs: Pairs, folds: Folds, context: RunContext)
     watch = progress.start(what, None if closed else settings.train.epochs, "epochs")
     result = train_member(task, _fold(pairs, folds, task.fold, settings), context, watch)
     if result is not None:
-        watch.finish(f"{what}: MRR {result.mrr:.4f} ± {result.error:.4f} in {result.seconds:.1f} s")
+        watch.finish(f"{what}:{_score(result, ' ') or ' trained'} in {result.seconds:.1f} s")
     return result
 
 
-def _fold(pairs: Pairs, folds: Folds, number: int, settings: Settings) -> FoldData:
-    train, validation = split_pairs(pairs, folds, number)
+def _fold(pairs: Pairs, folds: Folds, number: int | None, settings: Settings) -> FoldData:
+    if number is None:
+        train, validation = all_captions(pairs), np.empty(0, np.int64)
+    else:
+        train, validation = split_pairs(pairs, folds, number)
     return fold_data(
         pairs.text,
         pairs.images,

@@ -289,7 +289,8 @@ class GradientLoop:
             samples_per_s=samples / seconds if seconds else 0.0,
         )
         better = False
-        if last or position.epoch % self.train.validate_every == 0:
+        position.finished = last
+        if len(self.fold.validation_inputs) and (last or position.epoch % self.train.validate_every == 0):
             with self.stop.timed("validation"):
                 loss, mrr = self._checked_validation()
             line = replace(line, validation_loss=loss, validation_mrr=mrr)
@@ -317,8 +318,7 @@ class GradientLoop:
         else:
             position.epochs_since_best += self.train.validate_every
         patience = self.train.patience
-        stopped_early = patience is not None and position.epochs_since_best >= patience
-        position.finished = stopped_early or position.epoch >= self.epochs
+        position.finished |= patience is not None and position.epochs_since_best >= patience
         return better
 
     def _affords_save(self) -> bool:
@@ -331,8 +331,6 @@ class GradientLoop:
         """Loss over the held-out captions in batches of the training size and fixed order, and MRR in galleries."""
         translator = self.shown.eval()
         inputs, image = self.fold.validation_inputs, self.fold.validation_image
-        if not len(inputs):
-            return 0.0, 0.0
         order = self._validation_order()
         outputs = torch.empty(len(inputs), self.fold.targets.shape[1], device=inputs.device)
         losses, counts = [], []

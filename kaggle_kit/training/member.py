@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,35 +28,39 @@ from kaggle_kit.translators import Translator, build_translator, translators
 
 WEIGHTS, PREDICTIONS, RESULT = "model.safetensors", "predictions.npy", "result.json"
 
+LOOKED_AT = 256
+"""Training captions by which a refit, which holds none out, is looked at before it counts as finished."""
+
 
 @dataclass(frozen=True)
 class MemberTask:
-    """Which fold, and which of its seeds (counted from 0)."""
+    """Which fold is held out (None: nothing is, a refit on all images), and which of its seeds this is (counted from 0)."""
 
-    fold: int
+    fold: int | None
     seed_number: int
     run_seed: int
 
     @property
     def name(self) -> str:
         """The member's folder in the run."""
-        return f"fold-{self.fold}-seed-{self.seed_number}"
+        return f"{'refit' if self.fold is None else f'fold-{self.fold}'}-seed-{self.seed_number}"
 
     @property
     def seed(self) -> int:
         """What all its randomness derives from: the run's seed, the fold and the seed number, never the order of work."""
-        return derive_seed(self.run_seed, "fold", self.fold, "seed", self.seed_number)
+        part = ("refit",) if self.fold is None else ("fold", self.fold)
+        return derive_seed(self.run_seed, *part, "seed", self.seed_number)
 
 
 @dataclass(frozen=True)
 class MemberResult:
-    """What a finished member scored and cost; the content of its ``result.json``."""
+    """What a finished member scored and cost; the content of its ``result.json``. A refit held nothing out: it has no score."""
 
-    fold: int
+    fold: int | None
     seed_number: int
     seed: int
-    mrr: float
-    error: float
+    mrr: float | None
+    error: float | None
     scores: dict[str, float]
     epochs: int
     best_epoch: int
@@ -65,7 +69,7 @@ class MemberResult:
     samples_per_s: float
     parameters: int
     checkpoint_sha256: str
-    predictions_sha256: str
+    predictions_sha256: str | None
     history: list[dict[str, float]]
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,7 +83,8 @@ def finished_member(folder: Path) -> MemberResult | None:
         result = MemberResult(**files.read_json(folder / RESULT))
     except (MissingError, TypeError, DataError):
         return None
-    return result if (folder / WEIGHTS).is_file() and (folder / PREDICTIONS).is_file() else None
+    needed = [WEIGHTS] if result.fold is None else [WEIGHTS, PREDICTIONS]
+    return result if all((folder / name).is_file() for name in needed) else None
 
 
 def train_member(task: MemberTask, data: FoldData, context: RunContext, watch: Task) -> MemberResult | None:
@@ -114,8 +119,13 @@ def train_member(task: MemberTask, data: FoldData, context: RunContext, watch: T
         if not context.collective.leads:
             return None
         with stop.timed("finish"):
-            predictions = _finished(task, translator, data, context.hardware)
-            _write(folder, task, translator, predictions, context)
+            _finish(task, translator, data, context.hardware)
+            if task.fold is None:
+                _predicted(task, translator, data, data.train[:LOOKED_AT])
+            else:
+                held_out = _predicted(task, translator, data, data.validation)
+                files.write_npy(folder / PREDICTIONS, held_out.half().cpu().numpy())
+            _write_weights(folder, task, translator, context)
             result = _result(folder, task, data, translator, loop, context.settings, started)
             files.write_json(folder / RESULT, result.to_dict())
     states.remove()
@@ -142,27 +152,49 @@ def _prepared(task: MemberTask, data: FoldData, context: RunContext) -> Translat
     return translator.to(device)
 
 
-def _finished(task: MemberTask, translator: Translator, data: FoldData, hardware: Hardware) -> np.ndarray:
-    """(v, d_image) float16 predictions of the held-out captions by the finished translator, as they are saved."""
+def _finish(task: MemberTask, translator: Translator, data: FoldData, hardware: Hardware) -> None:
     with torch.no_grad():
         translator.eval().finish(data.fit_data(task.seed, hardware.device))
-    predictions = translator.translate(data.text[data.validation])
+
+
+def _predicted(task: MemberTask, translator: Translator, data: FoldData, captions: torch.Tensor) -> torch.Tensor:
+    """(n, d_image) predictions of the finished translator for (n,) caption rows.
+
+    Raises:
+        TrainingError: some are not finite.
+    """
+    predictions = translator.translate(data.text[captions])
     if not bool(torch.isfinite(predictions).all()):
         raise TrainingError(
             f"{task.name}: predictions are not finite", "lower the learning rate or raise the ridge strength"
         )
-    return predictions.half().cpu().numpy()
+    return predictions
 
 
-def _write(
-    folder: Path, task: MemberTask, translator: Translator, predictions: np.ndarray, context: RunContext
-) -> None:
-    files.write_npy(folder / PREDICTIONS, predictions)
+def _write_weights(folder: Path, task: MemberTask, translator: Translator, context: RunContext) -> None:
     chosen = context.settings.translator
     origin = {"translator": chosen.name, "options": dict(chosen.options), "fold": task.fold, "seed": task.seed}
     plugin = translators.entry(chosen.name).plugin
     own = {"plugin": plugin.to_dict()} if plugin is not None else {}
     save_translator(folder / WEIGHTS, translator, {**context.header, **origin, **own})
+
+
+@dataclass(frozen=True)
+class _HeldOutScores:
+    """What a member's saved predictions score; nothing for a refit."""
+
+    mrr: float | None = None
+    error: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+    sha256: str | None = None
+
+
+def _scored(folder: Path, data: FoldData, settings: Settings) -> _HeldOutScores:
+    """Scores are those of the float16 predictions as saved, so that they can be computed again from the file."""
+    predictions = torch.from_numpy(np.load(folder / PREDICTIONS, allow_pickle=False)).float()
+    score = data.score(predictions, draws=settings.validation.draws, seed=settings.validation.seed)
+    scores = retrieval_scores(predictions, data.held_out.images, data.held_out.image_of_caption).to_dict()
+    return _HeldOutScores(score.mrr, score.error, scores, files.sha256_of(folder / PREDICTIONS))
 
 
 def _result(
@@ -174,9 +206,7 @@ def _result(
     settings: Settings,
     started: float,
 ) -> MemberResult:
-    """Scores are those of the float16 predictions as saved, so that they can be computed again from the file."""
-    predictions = torch.from_numpy(np.load(folder / PREDICTIONS, allow_pickle=False)).float()
-    score = data.score(predictions, draws=settings.validation.draws, seed=settings.validation.seed)
+    held_out = _HeldOutScores() if task.fold is None else _scored(folder, data, settings)
     position = loop.position if loop else Position()
     seconds = sum(epoch["seconds"] for epoch in position.history)
     samples = sum(epoch["seconds"] * epoch["samples_per_s"] for epoch in position.history)
@@ -184,9 +214,9 @@ def _result(
         fold=task.fold,
         seed_number=task.seed_number,
         seed=task.seed,
-        mrr=score.mrr,
-        error=score.error,
-        scores=retrieval_scores(predictions, data.held_out.images, data.held_out.image_of_caption).to_dict(),
+        mrr=held_out.mrr,
+        error=held_out.error,
+        scores=held_out.scores,
         epochs=len(position.history),
         best_epoch=position.best_epoch,
         skipped_steps=position.skipped,
@@ -194,6 +224,6 @@ def _result(
         samples_per_s=samples / seconds if seconds else 0.0,
         parameters=sum(tensor.numel() for tensor in translator.state_dict().values()),
         checkpoint_sha256=files.sha256_of(folder / WEIGHTS),
-        predictions_sha256=files.sha256_of(folder / PREDICTIONS),
+        predictions_sha256=held_out.sha256,
         history=position.history,
     )

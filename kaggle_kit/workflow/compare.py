@@ -19,7 +19,7 @@ from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.data import training_pairs
 from kaggle_kit.workflow.predict import finished_run
 from kaggle_kit.workflow.project import load_project
-from kaggle_kit.workflow.train import train
+from kaggle_kit.workflow.train import train, without_refits
 
 RESAMPLES = 2000
 TIMED_QUERIES = 1000
@@ -194,16 +194,17 @@ def given_directly(project: Project) -> dict[str, Any]:
 
 
 def _trained(project: Project, shown: str, name: str | None, progress: Progress) -> Record:
-    """A finished run with exactly the project's settings, trained now unless there is one."""
-    digest, store = project.settings.digest(), RunStore(project.models_dir)
+    """A finished run with the project's settings, refits or not; trained now, without refits, unless there is one."""
+    measured, store = without_refits(project), RunStore(project.models_dir)
+    digests = (project.settings.digest(), measured.settings.digest())
     known = store.list(
-        where=lambda one: one["config_digest"] == digest and one.state == "done" and one["kind"] == "run"
+        where=lambda one: one["config_digest"] in digests and one.state == "done" and one["kind"] == "run"
     )
     if known:
         progress.note(f"{shown}: {known[0].id} was trained with these settings")
         return known[0]
     progress.note(f"{shown}: training")
-    return store.read(train(project, name=name, progress=progress).id)
+    return store.read(train(measured, name=name, progress=progress).id)
 
 
 def _check(records: Sequence[Record], pairs: Pairs) -> None:

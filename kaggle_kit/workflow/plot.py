@@ -14,7 +14,7 @@ from kaggle_kit.analysis import history_figures, retrieval_figures
 from kaggle_kit.analysis.figures import require_figures
 from kaggle_kit.analysis.style import save_figure
 from kaggle_kit.archive import Record
-from kaggle_kit.config import Project
+from kaggle_kit.config import Project, Settings
 from kaggle_kit.errors import UsageError
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.expect import calibration
@@ -130,20 +130,20 @@ def _kind(name: str) -> Plot:
 
 
 def _learning_curves(record: Record) -> history_figures.LearningCurves:
-    from kaggle_kit.training.member import MemberTask, finished_member
+    from kaggle_kit.training.crossvalidation import member_tasks
+    from kaggle_kit.training.member import finished_member
 
     if record["kind"] == "ensemble":
         raise UsageError(
             f"{record.id} is an ensemble, which was not trained itself",
             f"name one of its runs: {', '.join(member['run'] for member in record['members'])}",
         )
-    train, folds = record["config"]["train"], record["config"]["folds"]
-    tasks = [
-        MemberTask(fold, number, train["seed"]) for fold in range(folds["count"]) for number in range(train["seeds"])
-    ]
+    settings = Settings.from_dict(record["config"])
+    # a refit holds nothing out: it has no curve of a validation
+    tasks = [task for task in member_tasks(settings) if task.fold is not None]
     members = [finished_member(record.folder / task.name) for task in tasks]
     return history_figures.learning_curves(
-        record.id, [member.to_dict() for member in members if member is not None], train["epochs"]
+        record.id, [member.to_dict() for member in members if member is not None], settings.train.epochs
     )
 
 

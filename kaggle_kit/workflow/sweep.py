@@ -24,7 +24,7 @@ from kaggle_kit.progress import SILENCE, Progress, Task
 from kaggle_kit.workflow.schemas import training_schemas
 from kaggle_kit.workflow.space import Parameter, draw, read_space
 from kaggle_kit.workflow.study import Journal, Sweep, default_name, optuna_quiet, require_optuna
-from kaggle_kit.workflow.train import Run, resume, train
+from kaggle_kit.workflow.train import Run, resume, train, without_refits
 
 if TYPE_CHECKING:
     import optuna
@@ -235,7 +235,7 @@ class _Worker:
     def _trained(self, trial: _Trial, watch: _Watch) -> Run:
         """The trial's finished run, trained from nothing or from where it was left."""
         assert self.project.vary is not None
-        varied = self.project.vary(trial.params)
+        varied = without_refits(self.project.vary(trial.params))
         label = {
             "name": self.journal.name,
             "id": self.journal.identity["id"],

@@ -104,7 +104,9 @@ def train(
     from kaggle_kit.training.parallel import choose_crew
 
     settings, deadline = project.settings, _deadline(project.settings, started)
-    choose_crew(settings)  # refuse before recording
+    # refuse before recording
+    choose_crew(settings)
+    _refuse_refit_without_end(settings)
     if settings.cluster.node_rank:
         return _join(project, deadline, progress)
     pairs, report = training_pairs(project, progress=progress)
@@ -122,6 +124,28 @@ def train(
         f"of {len(pairs.images):,} images"
     )
     return _finish(store, run_id, settings, pairs, folds, deadline, progress)
+
+
+def without_refits(project: Project) -> Project:
+    """The project for a run that is measured and not submitted: out-of-fold scores come from the folds alone."""
+    settings = project.settings
+    return replace(project, settings=replace(settings, train=replace(settings.train, refit=0)))
+
+
+def _refuse_refit_without_end(settings: Settings) -> None:
+    """A refit has no held-out captions to tell when to stop, or which epoch was best.
+
+    Raises:
+        UsageError: the settings would need them.
+    """
+    from kaggle_kit.translators import translators
+
+    train = settings.train
+    if train.refit and not translators[settings.translator.name].closed_form and (train.patience or train.restore_best):
+        raise UsageError(
+            f"train.refit = {train.refit} holds nothing out that early stopping or the best epoch could go by",
+            "--set train.patience=none --set train.restore_best=false fixes the epochs; --set train.refit=0 goes without",
+        )
 
 
 def _deadline(settings: Settings, started: float | None) -> Deadline | None:
@@ -313,6 +337,7 @@ def _new_record(project: Project, label: str, pairs: Pairs, report: dict[str, An
             "seed": settings.folds.seed,
         },
         "seeds": settings.train.seeds,
+        "refit": settings.train.refit,
         "provenance": provenance(project.root),
         "cv": None,
     }
@@ -377,7 +402,11 @@ def _cross_validate(
     tasks = member_tasks(settings)
     return {
         "cv": {**asdict(done.score), "dot_mrr": done.dot_score.mrr, **done.scores},
-        "fold_scores": [{"fold": m.fold, "seed": m.seed_number, "mrr": m.mrr, "error": m.error} for m in done.members],
+        "fold_scores": [
+            {"fold": m.fold, "seed": m.seed_number, "mrr": m.mrr, "error": m.error}
+            for m in done.members
+            if m.fold is not None
+        ],
         "checkpoints": [
             {"fold": m.fold, "seed": m.seed_number, "file": f"{task.name}/{WEIGHTS}", "sha256": m.checkpoint_sha256}
             for task, m in zip(tasks, done.members, strict=True)

@@ -50,6 +50,12 @@ def test_a_configuration_is_trained_once(project, clean_world):
     assert len(RunStore(project.models_dir).list()) == before + 2
 
 
+def test_what_is_measured_only_is_trained_without_refits(make_project):
+    project = make_project(**{"train.refit": 3})
+    row, _ = compare(project, ["procrustes", "ridge"]).rows
+    assert RunStore(project.models_dir).load(row["run"])["refit"] == 0
+
+
 def test_settings_given_directly_hold_for_every_configuration(make_project):
     project = make_project(**{"folds.by": "text_clusters"})
     rows = compare(project, ["ridge", "procrustes"]).rows

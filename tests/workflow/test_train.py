@@ -140,6 +140,26 @@ def test_the_prediction_is_the_mean_of_the_folds_unit_vectors(project, run):
     assert prediction.vectors.dtype == np.float32
 
 
+def test_refits_predict_the_test_together_with_the_folds(make_project, run):
+    project = make_project(**{"train.refit": 1})
+    refitted = train(project)
+    assert refitted.record["cv"] == run.record["cv"]
+    assert [c["fold"] for c in refitted.record["checkpoints"]] == [0, 1, None]
+    assert [row["fold"] for row in refitted.record["fold_scores"]] == [0, 1]
+    prediction = predict_test(project, refitted.id)
+    text = torch.from_numpy(np.array(prediction.captions.text))
+    total = sum(load_translator(refitted.folder / c["file"]).translate(text) for c in refitted.record["checkpoints"])
+    assert np.allclose(prediction.vectors, unit(total).numpy(), atol=1e-6)
+
+
+def test_refits_are_refused_where_held_out_captions_would_have_to_end_them(make_project):
+    project = make_project(**{**NETWORK, "train.refit": 2, "train.restore_best": False, "train.patience": 3})
+    with pytest.raises(UsageError, match=r"train\.refit = 2 holds nothing out") as caught:
+        train(project)
+    assert "train.patience=none" in caught.value.hint
+    assert not RunStore(project.models_dir).list()
+
+
 def test_predict_writes_the_same_bytes_twice(project, run, tmp_path):
     first = predict(project, None, tmp_path / "a.csv")
     second = predict(project, run.id[:15], tmp_path / "b.csv")
