@@ -240,13 +240,16 @@ def draw_score_over_time(numbers: ScoreOverTime) -> Figure:
         say(axes, "no scored submission yet" if when else "no submission yet")
         return figure
     size, many = 6 if len(when) <= 100 else 3, len(when) > MANY
-    for values, style in (
-        (numbers.cv, {"color": VERMILLION, "marker": "s", "markerfacecolor": "none", "label": "CV"}),
-        (numbers.public, {"color": BLUE, "marker": "o", "label": "public score"}),
+    for values, label, marker, color, face in (
+        (numbers.cv, "CV", "s", VERMILLION, "none"),
+        (numbers.public, "public score", "o", BLUE, BLUE),
     ):
         points = [(at, value) for at, value in zip(when, values, strict=True) if value is not None]
         if points:
-            axes.plot(*zip(*points, strict=True), linestyle="none", markersize=size, rasterized=many, **style)
+            axes.plot(
+                *zip(*points, strict=True), linestyle="none", color=color, marker=marker, markerfacecolor=face,
+                markersize=size, rasterized=many, label=label,
+            )  # fmt: skip
     best = [(at, value) for at, value in zip(when, numbers.best, strict=True) if value is not None]
     if best:
         axes.step(*zip(*best, strict=True), where="post", color=GREEN, linewidth=1.5, label="best so far")

@@ -218,13 +218,13 @@ def draw_spectrum(numbers: Spectrum) -> Figure:
     """Both spectra on logarithmic axes."""
     figure = new_figure()
     axes = figure.subplots()
-    for shares, rank, name, style in (
-        (numbers.true, numbers.true_rank, "true", {"color": BLUE, "linestyle": "-"}),
-        (numbers.predicted, numbers.predicted_rank, "predicted", {"color": VERMILLION, "linestyle": "--"}),
+    for shares, rank, name, color, line in (
+        (numbers.true, numbers.true_rank, "true", BLUE, "-"),
+        (numbers.predicted, numbers.predicted_rank, "predicted", VERMILLION, "--"),
     ):
         present = [100 * share for share in shares if share > ROUNDING]
         label = f"{name}: {rank:.0f} effective directions"
-        axes.plot(np.arange(1, len(present) + 1), present, linewidth=2, label=label, **style)
+        axes.plot(np.arange(1, len(present) + 1), present, linewidth=2, label=label, color=color, linestyle=line)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter("{x:,g}")
@@ -340,7 +340,7 @@ def draw_samples(numbers: Samples) -> Figure:
     count = len(numbers.samples)
     figure = new_figure(PHOTO_INCHES * (places + 2) + 0.8, (PHOTO_INCHES + 0.85) * count + 0.3)
     figure.suptitle(f"{shown(numbers.run, 70)}: captions, their images, and what was retrieved", fontsize=11)
-    for part, sample in zip(np.atleast_1d(figure.subfigures(count, 1)), numbers.samples, strict=True):
+    for part, sample in zip(figure.subfigures(count, 1, squeeze=False).flat, numbers.samples, strict=True):
         _draw_sample(part, sample, numbers.photos, places)
     return figure
 

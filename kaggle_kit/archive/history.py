@@ -243,8 +243,8 @@ def made_by(pattern: str) -> Callable[[Mapping[str, Any]], bool]:
 def _row(record: Record, runs: Mapping[str, Record]) -> dict[str, Any]:
     get = record.get
     public, cv, seconds, place = get("public_score"), get("cv"), get("train_seconds"), get("rank")
-    if seconds is None:
-        seconds = runs.get(get("run") or "", {}).get("train_seconds")
+    if seconds is None and (run := runs.get(get("run") or "")) is not None:
+        seconds = run.get("train_seconds")
     return {
         "id": record.id,
         "created": record.created,

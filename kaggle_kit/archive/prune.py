@@ -159,7 +159,8 @@ def old_records(store: RecordStore, kept_ids: set[str], rule: Keeps) -> Iterator
 def _submission_items(
     submissions: SubmissionStore, record: Record, rule: PruneRule, notes: list[str]
 ) -> Iterator[PruneItem]:
-    from kaggle_kit.archive.sent import IDS_NAME, VECTORS_NAME, WritingFormat
+    from kaggle_kit.archive.sent import IDS_NAME, VECTORS_NAME
+    from kaggle_kit.submission import WritingFormat
 
     if record.state not in ("scored", "failed"):
         notes.append(f"{record.id} is {record.state}: left alone")

@@ -66,7 +66,7 @@ def setting_option(*flags: str, key: str, help: str = "", **attributes: Any) -> 
     )
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
     """Seconds from ``90``, ``90s``, ``10m``, ``1h30m``."""
 
     name = "duration"
@@ -81,7 +81,7 @@ class Duration(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class Weights(click.ParamType):
+class Weights(click.ParamType):  # type: ignore[type-arg]
     """``equal``, ``optimised``, or numbers with commas between them."""
 
     name = "weights"
@@ -96,7 +96,7 @@ class Weights(click.ParamType):
             self.fail(f"{value!r} is neither equal, optimised nor numbers such as 0.5,0.3,0.2", param, ctx)
 
 
-class Shares(click.ParamType):
+class Shares(click.ParamType):  # type: ignore[type-arg]
     """Numbers above 0 and at most 1, with commas between them."""
 
     name = "shares"

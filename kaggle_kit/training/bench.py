@@ -148,11 +148,13 @@ class MatrixFloor:
     def __init__(self, samples: int, hardware: Hardware, batch: int, d_text: int, d_image: int) -> None:
         self.hardware, self.batch, self.steps = hardware, batch, max(1, samples // batch)
         self.samples = batch * self.steps
-        new = {"device": hardware.device, "dtype": hardware.dtype}
-        self.text, self.hidden = torch.randn(batch, d_text, **new), torch.randn(batch, HIDDEN, **new)
-        self.output, self.target = (torch.randn(batch, d_image, **new) for _ in range(2))
-        self.enter, self.leave = torch.randn(d_text, HIDDEN, **new), torch.randn(HIDDEN, d_image, **new)
-        self.skip = torch.randn(d_text, d_image, **new)
+        self.text, self.hidden = self._noise(batch, d_text), self._noise(batch, HIDDEN)
+        self.output, self.target = (self._noise(batch, d_image) for _ in range(2))
+        self.enter, self.leave = self._noise(d_text, HIDDEN), self._noise(HIDDEN, d_image)
+        self.skip = self._noise(d_text, d_image)
+
+    def _noise(self, rows: int, columns: int) -> Tensor:
+        return torch.randn(rows, columns, device=self.hardware.device, dtype=self.hardware.dtype)
 
     def round(self) -> float:
         """The products of as many steps as the samples make."""

@@ -221,6 +221,10 @@ class SharedBatchNorm(nn.BatchNorm1d):
     """Batch norm with the mean and variance of the whole batch, on any device (torch's own of this kind needs a GPU)."""
 
     among: Together
+    # there where track_running_stats is True
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
     @classmethod
     def of(cls, norm: nn.BatchNorm1d, among: Together) -> SharedBatchNorm:

@@ -97,15 +97,18 @@ def cross_validate(
 
 def _trained(crew: Crew, pairs: Pairs, folds: Folds, context: RunContext) -> list[MemberResult]:
     """The results of all members: those on disk, and the others trained now."""
-    settings, results = context.settings, {}
+    settings = context.settings
+    results: dict[MemberTask, MemberResult | None] = {}
     for task in member_tasks(settings):
-        results[task] = finished_member(context.folder / task.name)
-        if results[task] is not None:
-            context.progress.note(f"{_words(task, settings)}: already trained{_score(results[task], ', ')}")
+        result = results[task] = finished_member(context.folder / task.name)
+        if result is not None:
+            context.progress.note(f"{_words(task, settings)}: already trained{_score(result, ', ')}")
     unfinished = [task for task, result in results.items() if result is None]
     crew = crew.for_members(len(unfinished))
     if crew.is_one_process:
-        return [results[task] or train_one(task, pairs, folds, context) for task in results]
+        for task in unfinished:
+            results[task] = train_one(task, pairs, folds, context)
+        return [result for result in results.values() if result is not None]
     names = [task.name for task in unfinished]
     job = Job(context.folder, pairs, folds, settings, dict(context.header), context.hardware, names, crew.together)
     train_in_parallel(job, crew, context.stop, context.progress)

@@ -96,12 +96,14 @@ def read_job(run: Path) -> Job:
         raise MissingError(
             f"no job for workers in {folder}", "all machines of a run must see the same project folder"
         ) from None
-    arrays = {name: _mapped(folder / f"{name}.npy") for name in _ARRAYS}
-    nothing = np.empty(0)
+    weight, nothing = folder / "weight.npy", np.empty(0)
     return Job(
         run=run,
         pairs=Pairs(
-            **arrays,
+            text=_mapped(folder / "text.npy"),
+            images=_mapped(folder / "images.npy"),
+            image_of_caption=_mapped(folder / "image_of_caption.npy"),
+            weight=_mapped(weight) if weight.is_file() else None,
             caption_ids=nothing,
             captions=nothing,
             image_names=nothing,
@@ -117,6 +119,6 @@ def read_job(run: Path) -> Job:
     )
 
 
-def _mapped(path: Path) -> np.ndarray | None:
+def _mapped(path: Path) -> np.ndarray:
     """An array on disk; pages are copied only where they are written to."""
-    return np.load(path, mmap_mode="c", allow_pickle=False) if path.is_file() else None
+    return np.load(path, mmap_mode="c", allow_pickle=False)

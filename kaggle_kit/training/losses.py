@@ -111,6 +111,7 @@ class _Contrastive(Loss):
     """Shared by the InfoNCE family: unit outputs against the batch's targets, scaled by the temperature."""
 
     Options = InfoNceOptions
+    options: InfoNceOptions
 
     def __init__(self, options: InfoNceOptions) -> None:
         super().__init__(options)
@@ -162,6 +163,7 @@ class SymmetricInfoNce(_Contrastive):
     """
 
     Options = SymmetricInfoNceOptions
+    options: SymmetricInfoNceOptions
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Weighted mean of the two cross-entropies."""
@@ -195,6 +197,8 @@ class MultiPositiveInfoNce(_Contrastive):
         """Mean of the two cross-entropies against the shared targets."""
         scaled, targets = self._scaled(outputs), targets.float()
         sums = score_sums(scaled, targets, block=self.options.block, images=images)
+        assert sums.by_image is not None
+        assert sums.shared is not None
         normalisers = (sums.by_caption.mean() + sums.by_image.mean()) / 2
         return normalisers - self._smoothed(sums.shared.mean(), scaled, targets)
 
@@ -217,6 +221,7 @@ class HardTriplet(Loss):
     """
 
     Options = TripletOptions
+    options: TripletOptions
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Sum of both ways, mean over the batch."""
@@ -238,6 +243,7 @@ class TripletMse(HardTriplet):
     """Hard-negative triplet plus a squared error between unit vectors, as a team of the real competition trained."""
 
     Options = TripletMseOptions
+    options: TripletMseOptions
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """The triplet on scaled targets plus the weighted squared error."""
@@ -263,6 +269,7 @@ class InfoNceTriplet(SymmetricInfoNce):
     """Symmetric InfoNCE mixed with the hard-negative triplet, the loss of the VAE-style translators."""
 
     Options = InfoNceTripletOptions
+    options: InfoNceTripletOptions
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Weighted sum of the two."""
@@ -290,6 +297,7 @@ class SigLip(Loss):
     """
 
     Options = SigLipOptions
+    options: SigLipOptions
 
     def __init__(self, options: SigLipOptions) -> None:
         super().__init__(options)

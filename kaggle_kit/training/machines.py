@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import torch.distributed as dist
+from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]  # public, but not marked so
 
 from kaggle_kit.errors import InterruptedWork
 from kaggle_kit.training.interrupts import StopRequest
@@ -30,7 +30,7 @@ class Machines:
         store: where they meet; None on one machine, whose workers torchrun itself watches.
     """
 
-    def __init__(self, rank: int, size: int, store: dist.Store | None) -> None:
+    def __init__(self, rank: int, size: int, store: Store | None) -> None:
         self.rank, self.size, self.store = rank, size, store
 
     @classmethod
@@ -41,7 +41,7 @@ class Machines:
             return cls(rank, size, None)
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         # a connection of its own: a wait in another one would hold up the signs of life
-        return cls(rank, size, dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=wait_s)))
+        return cls(rank, size, TCPStore(host, port, is_master=False, timeout=timedelta(seconds=wait_s)))
 
     def agree_on_run(self, place: Path, *, joins: bool) -> Path:
         """The run's folder: ``place`` on the machine that leads; on one that ``joins``, of the leading one's name in ``place``."""
@@ -65,7 +65,7 @@ class Machines:
             yield
             return
         over = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(stop, over, grace_s), daemon=True)
+        watch = threading.Thread(target=self._watch, args=(self.store, stop, over, grace_s), daemon=True)
         watch.start()
         try:
             yield
@@ -80,14 +80,14 @@ class Machines:
         if stop:
             raise InterruptedWork("another machine of the run ended", "kk train --resume goes on")
 
-    def _watch(self, stop: StopRequest, over: threading.Event, grace_s: float) -> None:
+    def _watch(self, store: Store, stop: StopRequest, over: threading.Event, grace_s: float) -> None:
         heard = dict.fromkeys(range(self.size), (0, time.monotonic()))
         try:
-            while not over.wait(BEAT_S) and not self._everybody_left():
+            while not over.wait(BEAT_S) and not self._everybody_left(store):
                 if stop:
-                    self.store.set(_END, "1")
-                self.store.add(_beat(self.rank), 1)
-                if self.store.check([_END]) or self._silent(heard, grace_s):
+                    store.set(_END, "1")
+                store.add(_beat(self.rank), 1)
+                if store.check([_END]) or self._silent(store, heard, grace_s):
                     break
             else:
                 return
@@ -95,16 +95,16 @@ class Machines:
             pass
         stop.note(signal.SIGTERM, None)
 
-    def _everybody_left(self) -> bool:
-        return self.store.check([_left(rank) for rank in range(self.size)])
+    def _everybody_left(self, store: Store) -> bool:
+        return store.check([_left(rank) for rank in range(self.size)])
 
-    def _silent(self, heard: dict[int, tuple[int, float]], grace_s: float) -> bool:
+    def _silent(self, store: Store, heard: dict[int, tuple[int, float]], grace_s: float) -> bool:
         """Whether a worker that has not left gave no sign of life for ``grace_s`` seconds."""
         now = time.monotonic()
         for rank, (former, since) in heard.items():
-            beats = self.store.add(_beat(rank), 0)
+            beats = store.add(_beat(rank), 0)
             heard[rank] = (beats, now if beats > former else since)
-            if now - heard[rank][1] > grace_s and not self.store.check([_left(rank)]):
+            if now - heard[rank][1] > grace_s and not store.check([_left(rank)]):
                 return True
         return False
 

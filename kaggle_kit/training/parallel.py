@@ -161,9 +161,11 @@ def join_run(models: Path, crew: Crew, hardware: Hardware, stop: StopRequest, pr
 
 @dataclass
 class _Torchrun:
-    """The started process, and the file that takes its standard error."""
+    """The started process, the pipes to and from it, and the file that takes its standard error."""
 
     process: subprocess.Popen[bytes]
+    stdin: IO[bytes]
+    stdout: IO[bytes]
     errors: IO[bytes]
 
     def said(self) -> str:
@@ -184,8 +186,10 @@ def _torchrun(folder: Path, role: str, crew: Crew, threads: int) -> Iterator[_To
             env=_environment(crew, threads),
             start_new_session=True,  # Ctrl-C at a terminal is this process's alone: workers are told to save first
         )
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            yield _Torchrun(process, errors)
+            yield _Torchrun(process, process.stdin, process.stdout, errors)
         finally:
             process.kill()
             process.wait()
@@ -256,7 +260,7 @@ class _Foreman:
         self._raise_outcome()
 
     def _read(self) -> None:
-        for line in self.process.stdout:
+        for line in self.torchrun.stdout:
             self.news.put(line)
         self.news.put(None)
 
@@ -280,7 +284,7 @@ class _Foreman:
         if self.kill_at is None:
             self.kill_at = time.monotonic() + self.crew.cluster.grace_s
             with suppress(OSError):
-                self.process.stdin.close()
+                self.torchrun.stdin.close()
 
     def _kill(self) -> None:
         """End what has not ended by itself."""

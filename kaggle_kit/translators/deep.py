@@ -31,6 +31,8 @@ class DropoutMlp(Translator):
     """Linear, LayerNorm, SiLU, Dropout 0.704, Linear: the shallow network behind the best public scores."""
 
     Options = DropoutMlpOptions
+    options: DropoutMlpOptions
+    target_length: Tensor
 
     def __init__(self, d_text: int, d_image: int, options: DropoutMlpOptions) -> None:
         super().__init__(d_text, d_image, options)
@@ -69,6 +71,7 @@ class ResidualBlocks(Translator):
     """Linear, LayerNorm, GELU, Dropout to the width; two such layers as a residual; Linear to the image space."""
 
     Options = ResidualBlocksOptions
+    options: ResidualBlocksOptions
 
     def __init__(self, d_text: int, d_image: int, options: ResidualBlocksOptions) -> None:
         super().__init__(d_text, d_image, options)
@@ -154,6 +157,9 @@ class VaeStyle(Translator):
     """
 
     Options = VaeOptions
+    options: VaeOptions
+    text_mean: Tensor
+    image_mean: Tensor
 
     def __init__(self, d_text: int, d_image: int, options: VaeOptions) -> None:
         super().__init__(d_text, d_image, options)
@@ -224,6 +230,7 @@ class SlotAdapter(Translator):
     """
 
     Options = SlotAdapterOptions
+    options: SlotAdapterOptions
 
     def __init__(self, d_text: int, d_image: int, options: SlotAdapterOptions) -> None:
         super().__init__(d_text, d_image, options)

@@ -21,6 +21,9 @@ class LinearMap(Translator):
     """x ↦ (unit(x) - mean) W + offset, with W found in closed form."""
 
     closed_form = True
+    text_mean: Tensor
+    weight: Tensor
+    offset: Tensor
 
     def __init__(self, d_text: int, d_image: int, options: Section) -> None:
         super().__init__(d_text, d_image, options)
@@ -106,6 +109,7 @@ class Ridge(LinearMap):
     """
 
     Options = RidgeOptions
+    options: RidgeOptions
 
     def prepare(self, data: FitData) -> None:
         """Solve for W in float64 through the normal equations, (d_text, d_text)."""
@@ -138,6 +142,7 @@ class WhitenedRidge(LinearMap):
     """
 
     Options = WhitenedRidgeOptions
+    options: WhitenedRidgeOptions
 
     def prepare(self, data: FitData) -> None:
         """Choose strength and exponent where they are none, then solve on all of the fold's training pairs."""
@@ -166,6 +171,8 @@ class RandomFeatureRidge(WhitenedRidge):
     """
 
     Options = RandomFeatureOptions
+    projection: Tensor
+    feature_mean: Tensor
 
     def __init__(self, d_text: int, d_image: int, options: RandomFeatureOptions) -> None:
         super().__init__(d_text, d_image, options)

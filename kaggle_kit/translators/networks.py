@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from kaggle_kit.settings import FRACTION, Section, at_least, one_of, setting
 from kaggle_kit.translators.base import Translator, translators
 from kaggle_kit.translators.dropout import Dropout
 
-ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu, "tanh": F.tanh}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu, "tanh": F.tanh}
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Mlp(Translator):
     """The competition's baseline: Linear(d_text, hidden), ReLU, Dropout, Linear(hidden, d_image)."""
 
     Options = MlpOptions
+    options: MlpOptions
 
     def __init__(self, d_text: int, d_image: int, options: MlpOptions) -> None:
         super().__init__(d_text, d_image, options)
@@ -66,6 +68,7 @@ class ResidualMlp(Translator):
     """The original final model: act(LN(Linear(Dropout(act(LN(Linear(x)))))) + Projection(x))."""
 
     Options = ResidualMlpOptions
+    options: ResidualMlpOptions
 
     def __init__(self, d_text: int, d_image: int, options: ResidualMlpOptions) -> None:
         super().__init__(d_text, d_image, options)

@@ -48,6 +48,14 @@ class SubspaceMlp(Translator):
     """LayerNorm-SiLU MLP from the leading text directions to the leading image directions, with a whitened ridge and a hub correction."""
 
     Options = SubspaceMlpOptions
+    options: SubspaceMlpOptions
+    text_mean: Tensor
+    direction_mean: Tensor
+    text_axes: Tensor
+    image_mean: Tensor
+    image_axes: Tensor
+    ridge: Tensor
+    bias: Tensor
 
     def __init__(self, d_text: int, d_image: int, options: SubspaceMlpOptions) -> None:
         super().__init__(d_text, d_image, options)

@@ -280,8 +280,11 @@ def _engine(settings: Settings, size: _Size, hardware: Hardware, rounds: int) ->
 
 def _on(settings: Settings, hardware: Hardware) -> TrainSettings:
     """How one translator of the recipe is trained, in this process, on the hardware that was settled."""
-    place = {"device": hardware.device, "precision": hardware.precision, "threads": hardware.threads}
-    return replace(settings.train, seeds=1, refit=0, workers=1, parallel="folds", **place)
+    return replace(
+        settings.train,
+        seeds=1, refit=0, workers=1, parallel="folds",
+        device=hardware.device, precision=hardware.precision, threads=hardware.threads,
+    )  # fmt: skip
 
 
 def _translator(settings: Settings, speeds: Sequence[float] | None, size: _Size, hardware: Hardware) -> TranslatorSpeed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,16 +157,16 @@ def _settings(
     environ: Mapping[str, str],
 ) -> tuple[Project, Finding]:
     """The project, and what is to be said of its settings; the defaults when they are wrong."""
-    given = {"config": config, "overrides": overrides, "origins": origins, "environ": environ}
+    load = partial(load_project, config=config, overrides=overrides, origins=origins, environ=environ)
     try:
-        project = load_project(**given)  # type: ignore[arg-type]
+        project = load()
     except KaggleKitError as error:
         what = "; ".join(error.problems) if isinstance(error, ConfigError) else error.message
         told = Finding("settings", BAD, f"{what}; looked at what the defaults say", error.hint, error.exit_code)
-        return _fallback(given), told
+        return _fallback(load), told
     except ImportError as error:  # torch is missing or broken: its own line says more
         told = Finding("settings", WARNING, f"options of the translator were not checked: {error}")
-        return _fallback(given), told
+        return _fallback(load), told
     file = project.root / "kk.toml"
     given = [
         key for key, origin in project.origins.items() if not origin.startswith(("default", "recipe", "competitions/"))
@@ -177,8 +178,8 @@ def _settings(
     return project, Finding("settings", GOOD, text, facts={"root": str(project.root), "competition": competition})
 
 
-def _fallback(given: Mapping[str, Any]) -> Project:
+def _fallback(load: partial[Project]) -> Project:
     try:
-        return load_project(**given, check_choices=False)
+        return load(check_choices=False)
     except KaggleKitError:
         return Project(find_root(), Settings())

@@ -136,7 +136,8 @@ def _weigh(
     gallery_size = project.settings.competition.gallery_size
     refuse_twins([record.id for record in records], parts)
     refuse_crossed_folds(parts, pairs.image_of_caption, gallery_size=gallery_size)
-    chosen, extra = _simple_weights(weights, len(records)), {}
+    chosen = _simple_weights(weights, len(records))
+    extra: dict[str, Any] = {}
     if not explain and chosen is not None:
         return chosen, extra, []
     scores = gallery_scores(

@@ -162,5 +162,5 @@ def _portable(project: Project, settings: Settings) -> tuple[Settings, dict[str,
         data = replace(data, drop_captions=path.name)
     for name in find_plugins(project.root, settings.plugins.files):
         files[name] = (project.root / name).read_bytes()
-    of_this_machine = {name: field.default for name, field in fields_of(TrainSettings).items() if name in OF_THE_MOMENT}
+    of_this_machine: dict[str, Any] = {name: fields_of(TrainSettings)[name].default for name in OF_THE_MOMENT}
     return replace(settings, data=data, train=replace(settings.train, **of_this_machine)), files

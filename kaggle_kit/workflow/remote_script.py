@@ -20,7 +20,23 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import TypedDict
 
+
+class Job(TypedDict, total=False):
+    """What is filled in, all of it, when the file is pushed."""
+
+    push: str
+    kernel: str
+    run: str | None
+    command: list[str]
+    budget_s: float
+    session_s: float
+    requires: list[str]
+    wheels: str | None
+
+
+JOB: Job
 JOB = {}
 PACK = ""
 
@@ -29,7 +45,7 @@ RESUMABLE = 75
 REPORT = "kk-remote.json"
 
 
-def main():
+def main() -> int:
     """Train, or go on training; predict when that is done; leave a list of everything with its hash. The exit code."""
     root = Path(os.environ.get("KK_NOTEBOOK_ROOT") or "/")
     working, scratch = root / "kaggle" / "working", Path(tempfile.mkdtemp(prefix="kk-"))
@@ -38,17 +54,18 @@ def main():
     shutil.copytree(scratch / "project", working, dirs_exist_ok=True)
     install_missing(root / "kaggle" / "input", scratch)
     if JOB["run"]:
-        take_over(root / "kaggle" / "input", working)
-    code, predicted = kk(JOB["command"], working, scratch, JOB["budget_s"]), None
+        take_over(JOB["run"], root / "kaggle" / "input", working)
+    code = kk(JOB["command"], working, scratch, JOB["budget_s"])
+    predicted = None
     if code == 0:  # what was kept back for saving is free now
         predicted = kk(["predict", "-o", "submission.csv"], working, scratch, 0.95 * JOB["session_s"])
     leave_report(working, code, predicted)
     return 0 if code in (0, RESUMABLE) else code
 
 
-def install_missing(inputs, scratch):
+def install_missing(inputs: Path, scratch: Path) -> None:
     """Put the packages that the image lacks, and no others, into a folder of ours."""
-    names = [re.match(r"[\w.-]+", row).group() for row in JOB["requires"]]
+    names = [re.split(r"[^\w.-]", row, maxsplit=1)[0] for row in JOB["requires"]]
     missing = [row for row, name in zip(JOB["requires"], names, strict=True) if not is_installed(name)]
     if not missing:
         return
@@ -64,7 +81,7 @@ def install_missing(inputs, scratch):
         )
 
 
-def is_installed(name):
+def is_installed(name: str) -> bool:
     """Whether the image has a package, in whatever version."""
     try:
         importlib.metadata.version(name)
@@ -73,9 +90,9 @@ def is_installed(name):
     return True
 
 
-def take_over(inputs, working):
+def take_over(run: str, inputs: Path, working: Path) -> None:
     """Copy the run to go on with from the output of the version before, which is attached."""
-    kernel, run = JOB["kernel"], JOB["run"]
+    kernel = JOB["kernel"]
     places = [
         inputs / "notebooks" / kernel,
         inputs / kernel.rpartition("/")[2],
@@ -88,7 +105,7 @@ def take_over(inputs, working):
     shutil.copytree(found, working / "models_archive" / run)
 
 
-def kk(words, working, scratch, limit_s):
+def kk(words: list[str], working: Path, scratch: Path, limit_s: float) -> int:
     """Run a ``kk`` command of the packed code until it ends, or is stopped ``limit_s`` after the session began; its exit code."""
     paths = os.pathsep.join(str(scratch / name) for name in ("code", "site"))
     environ = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -104,7 +121,7 @@ def kk(words, working, scratch, limit_s):
     return process.returncode
 
 
-def leave_report(working, code, predicted):
+def leave_report(working: Path, code: int, predicted: int | None) -> None:
     """Say how it ended and what there is, in one file that is written last and is whole or not there."""
     files = {
         path.relative_to(working).as_posix(): {"size": path.stat().st_size, "sha256": sha256_of(path)}
@@ -126,7 +143,7 @@ def leave_report(working, code, predicted):
     draft.replace(working / REPORT)
 
 
-def sha256_of(path):
+def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

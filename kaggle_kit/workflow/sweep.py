@@ -206,6 +206,7 @@ class _Worker:
         try:
             run = self._trained(trial, watch)
         except _GivenUp as given_up:
+            assert watch.run is not None
             self._tell(watch, "PRUNED", given_up.message)
             self.store.update(watch.run.id, state="pruned", failure=None, seconds=None)
             _remove_states(watch.run.folder)
@@ -352,11 +353,11 @@ class _Watch:
             self.reported = set(frozen.study.trials[frozen.number].intermediate_values)
             if frozen.user_attrs.get("run") != self.run.id:
                 frozen.set_user_attr("run", self.run.id)
-            self._check_data()
+            self._check_data(self.run)
 
-    def _check_data(self) -> None:
+    def _check_data(self, run: Record) -> None:
         """All trials of a sweep are measured on the same images, on whatever machine."""
-        study, run = self.worker.study, self.run
+        study = self.worker.study
         mine = {"train_sha256": run["data"]["train_sha256"], "folds": run["folds"]["digest"]}
         theirs = study.user_attrs.get("data")
         if theirs is None:
@@ -379,9 +380,14 @@ class _Watch:
 
     def _finished_folds(self) -> list[float]:
         """MRR of each finished fold, the mean of its seeds."""
-        results = self._results()
-        folds = [results[first : first + self.seeds] for first in range(0, len(results), self.seeds)]
-        return [sum(one.mrr for one in fold if one) / len(fold) for fold in folds if all(fold)]
+        scores = [None if result is None else result.mrr for result in self._results()]
+        folds = [scores[first : first + self.seeds] for first in range(0, len(scores), self.seeds)]
+        # of translators that are finished, all have a score: a trial has no refits
+        return [
+            sum(known) / self.seeds
+            for fold in folds
+            if len(known := [mrr for mrr in fold if mrr is not None]) == len(fold)
+        ]
 
     def epoch(self, number: int, mrr: float) -> None:
         """An epoch of the first fold was validated."""

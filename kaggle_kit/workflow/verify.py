@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kaggle_kit.analysis import verification as figures
-from kaggle_kit.analysis.evidence import Evidence, Rankings, gather_evidence, random_others, rank_galleries
+from kaggle_kit.analysis.evidence import NOBODY, Evidence, Rankings, gather_evidence, random_others, rank_galleries
 from kaggle_kit.analysis.photos import Photos
 from kaggle_kit.archive import Record, RunStore
 from kaggle_kit.config import Project, Settings
@@ -19,7 +19,7 @@ from kaggle_kit.embeddings.locate import find_folder
 from kaggle_kit.embeddings.lookalikes import normalise_caption
 from kaggle_kit.errors import DataError, MissingError, UsageError
 from kaggle_kit.progress import SILENCE, Progress
-from kaggle_kit.settings import VerifySettings
+from kaggle_kit.settings import DataSettings, VerifySettings
 from kaggle_kit.workflow.data import training_pairs
 from kaggle_kit.workflow.predict import finished_run, members_of
 
@@ -184,7 +184,7 @@ def verify_caption(
     """
     seen = inspect_run(project, run, progress=progress)
     row = seen.position(caption)
-    others = np.full_like(seen.others, figures.NOBODY)
+    others = np.full_like(seen.others, NOBODY)
     others[row] = seen.others[row]
     return VerifiedCaption(
         run=seen.record.id,
@@ -214,7 +214,7 @@ def inspect_run(project: Project, run: str | None = None, *, progress: Progress 
     )
 
 
-def _with_cache_of(own: Settings, project: Project) -> object:
+def _with_cache_of(own: Settings, project: Project) -> DataSettings:
     """The run's selection of captions, read through this project's cache."""
     here = project.settings.data
     return replace(own.data, cache_gb=here.cache_gb, cache_wait_s=here.cache_wait_s)

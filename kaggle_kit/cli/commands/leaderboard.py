@@ -57,7 +57,7 @@ NAMES = {"days": "by-day"}
 @click.option("--csv", is_flag=True, help="All columns as CSV on stdout.")
 @settings_options
 @pass_session
-def command(session: Session, sync: bool, csv: bool, **options: Any) -> None:
+def command(session: Session, /, sync: bool, csv: bool, **options: Any) -> None:
     """Show the history: CV beside public and private score.
 
     It comes from submissions_archive/ and models_archive/ alone; only --sync and --public ask the service. --csv and

@@ -56,7 +56,7 @@ def command() -> None:
 @setting_option("--seed", key="train.seed", metavar="N")
 @settings_options
 @pass_session
-def train(session: Session, resume: str | None, **options: Any) -> None:
+def train(session: Session, /, resume: str | None, **options: Any) -> None:
     """Train in a private notebook on Kaggle and file the run here.
 
     Says how many GPU hours are left before anything is pushed. Secrets are refused, the size is bounded, the git commit is recorded. Ctrl-C
@@ -154,7 +154,7 @@ def cancel(session: Session, job: str | None) -> None:
 @click.option("--force", is_flag=True, help="Submit it even if the same version was submitted before.")
 @settings_options
 @pass_session
-def submit(session: Session, job: str | None, confirm: bool, **options: Any) -> None:
+def submit(session: Session, /, job: str | None, confirm: bool, **options: Any) -> None:
     """Submit the submission.csv of a remote training, as code competitions ask for.
 
     Waits for its end, pulls it, submits that version's file, waits for the score, and files all of it with the run's CV.

@@ -53,6 +53,7 @@ FILE_SUFFIXES = (".csv", ".zip", ".gz")
 @pass_session
 def command(
     session: Session,
+    /,
     target: str | None,
     kernel: str | None,
     kernel_version: int | None,
