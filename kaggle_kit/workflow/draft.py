@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,11 +76,27 @@ def _is_file(target: str | Path) -> bool:
 def _of_run(project: Project, target: str | None, message: str, progress: Progress) -> Draft:
     prediction = predict_test(project, target, progress=progress)
     run = prediction.record
-    cv = run["cv"] or {}
     fields = {
         **_common(project, message),
-        "members": prediction.members,
-        "run": run.id,
+        **run_fields(run, prediction.members),
+        "test": prediction.captions.file.to_dict(),
+    }
+    name, file = run["name"] or run["translator"], {"format": _writing(project).id}
+    vectors = prediction.vectors
+    return Draft(name, prediction.captions, vectors, fields, None, file, vectors_sha256(vectors))
+
+
+def run_fields(run: Mapping[str, Any], members: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a submission's record says of the run or ensemble behind it.
+
+    Args:
+        run: its record.
+        members: the runs averaged, with their weights.
+    """
+    cv = run["cv"] or {}
+    return {
+        "members": members,
+        "run": run["id"],
         "translator": run["translator"],
         "folds": run["folds"].get("count"),
         "seeds": run["seeds"],
@@ -88,11 +105,7 @@ def _of_run(project: Project, target: str | None, message: str, progress: Progre
         "basis": basis_of(run),
         "train_seconds": run.get("train_seconds"),
         "leaks": run["leaks"],
-        "test": prediction.captions.file.to_dict(),
     }
-    name, file = run["name"] or run["translator"], {"format": _writing(project).id}
-    vectors = prediction.vectors
-    return Draft(name, prediction.captions, vectors, fields, None, file, vectors_sha256(vectors))
 
 
 def _writing(project: Project) -> WritingFormat:

@@ -14,7 +14,7 @@ from kaggle_kit.files import hash_of
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.connect import connect
-from kaggle_kit.workflow.draft import is_unsent
+from kaggle_kit.workflow.draft import is_unsent, run_fields
 from kaggle_kit.workflow.preflight import preflight
 from kaggle_kit.workflow.remote_state import belongs, heal
 from kaggle_kit.workflow.submit import describe, send_once
@@ -95,6 +95,7 @@ def _filed(
             f"version {output['version']} of {output['kernel']} was submitted before: {twin.id} ({twin.state})",
             "run a new version, or insist with --force",
         )
+    behind = run_fields(run, [{"run": run["id"], "weight": 1.0}]) if run else {}
     fields = {
         "competition": competition.slug,
         "rehearsal": competition.rehearsal,
@@ -102,28 +103,12 @@ def _filed(
         "message": message,
         "kernel": output,
         "provenance": provenance(project.root),
-        **_of_run(run),
+        **behind,
     }
     unsent = next((one for one in same if is_unsent(one)), None)
     if unsent is not None:
         return store.update(unsent, {name: value for name, value in fields.items() if name != "state"})
     return store.create(store.reserve(output["kernel"].rpartition("/")[2], hash_of(output)), fields)
-
-
-def _of_run(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What a submission's record says of the run behind it."""
-    if not run:
-        return {}
-    cv = run["cv"] or {}
-    return {
-        "run": run["id"],
-        "members": [{"run": run["id"], "weight": 1.0}],
-        "translator": run["translator"],
-        "folds": run["folds"].get("count"),
-        "seeds": run["seeds"],
-        "cv": cv.get("mrr"),
-        "cv_error": cv.get("error"),
-    }
 
 
 def _send(project: Project, store: SubmissionStore, service: KaggleService, record: Record) -> Record:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from kaggle_kit.archive import SubmissionStore
+from kaggle_kit.archive import RunStore, SubmissionStore, basis_of
 from kaggle_kit.errors import (
     CredentialsError,
     DuplicateError,
@@ -23,7 +23,9 @@ from kaggle_kit.errors import (
 from kaggle_kit.files import sha256_of
 from kaggle_kit.metrics import retrieval_ranks
 from kaggle_kit.submission import write_submission
+from kaggle_kit.workflow.expect import calibration
 from kaggle_kit.workflow.history import history, public_board
+from kaggle_kit.workflow.notebook import submit_notebook
 from kaggle_kit.workflow.predict import predict, predict_test
 from kaggle_kit.workflow.submit import submit
 from kaggle_kit.workflow.sync import sync
@@ -146,6 +148,20 @@ def test_after_the_deadline_nothing_is_sent_unless_forced(project, run, serve, c
     with pytest.raises(ServiceError, match="deadline of this competition has passed"):
         submit(project, run.id, message="late", force=True, service=service, progress=notes)
     assert "trying a late submission" in notes
+
+
+def test_a_leaking_run_sent_by_a_notebook_keeps_its_mark(project, run, serve, connect, tmp_path):
+    predict(project, run.id, tmp_path / "output/submission.csv")
+    service = connect(serve(code_only=True, notebooks={"ann/notebook/3": tmp_path / "output"}))
+    runs = RunStore(project.models_dir)
+    leaking = runs.update(run.id, leaks={"equal_captions": 11})
+    record = submit_notebook(project, "ann/notebook", 3, message="m", run=leaking.to_dict(), service=service)
+    assert record.state == "scored"
+    assert record["leaks"] == {"equal_captions": 11}
+    assert (record["basis"], record["train_seconds"]) == (basis_of(leaking), leaking["train_seconds"])
+    assert history(project).rows[0]["leaks"] is True
+    (point,) = calibration(project).calibration.points
+    assert point.leaks
 
 
 def test_without_waiting_the_score_comes_with_sync(project, run, service, store):
