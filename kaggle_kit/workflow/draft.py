@@ -16,7 +16,6 @@ from kaggle_kit.errors import MissingError, SubmissionError
 from kaggle_kit.files import sha256_of
 from kaggle_kit.progress import Progress
 from kaggle_kit.submission import (
-    ValidationReport,
     WritingFormat,
     content_sha256,
     learn_format,
@@ -29,7 +28,7 @@ from kaggle_kit.workflow.data import find_sample, image_dimension, read_test
 from kaggle_kit.workflow.digits import measure_digits
 from kaggle_kit.workflow.predict import predict_test
 from kaggle_kit.workflow.remote_state import belongs
-from kaggle_kit.workflow.validate import last_submission
+from kaggle_kit.workflow.validate import judged
 
 FILE_SUFFIXES = (".csv", ".zip", ".gz")
 
@@ -162,7 +161,7 @@ def file_draft(project: Project, store: SubmissionStore, drafted: Draft, *, prog
         fields["digits_loss"] = measure_digits(project, fields["members"], digits, progress=progress)
     unsent = _unsent(project, store, drafted)
     record = _built(project, store, drafted, fields) if unsent is None else store.update(unsent, fields)
-    return _validated(project, store, record, progress)
+    return _validated(project, store, record, drafted.test, progress)
 
 
 def _built(project: Project, store: SubmissionStore, drafted: Draft, fields: dict[str, Any]) -> Record:
@@ -192,30 +191,19 @@ def is_unsent(record: Record) -> bool:
     return record.state in ("built", "valid") or (record.state == "failed" and record["ref"] is None)
 
 
-def _judged(project: Project, store: SubmissionStore, record: Record) -> ValidationReport:
-    """The file in the archive, read back."""
-    if project.settings.competition.plain:
-        return validate_against(store.file_of(record), find_sample(project))
-    test = read_test(project)
-    return validate_submission(
-        store.file_of(record),
-        test.ids,
-        image_dimension(project) or record["vectors"]["dimension"],
-        project.settings.competition.submission,
-        captions=test.captions,
-        earlier=last_submission(project, but=record.id),
-    )
-
-
-def _validated(project: Project, store: SubmissionStore, record: Record, progress: Progress) -> Record:
-    report = _judged(project, store, record)
+def _validated(
+    project: Project, store: SubmissionStore, record: Record, test: TestCaptions | None, progress: Progress
+) -> Record:
+    """The record, once its file in the archive was read back and is valid."""
+    file, dimension = store.file_of(record), record["vectors"].get("dimension")
+    report = judged(project, file, test=test, dimension=dimension, but=record.id)
     if not report.valid:
         store.advance(record, "failed", note=f"{report.error_count} problems in the file")
         report.raise_for_errors()
     for warning in report.warnings:
         progress.note(f"warning: {warning}")
     if report.sha256 != record["file"]["sha256"]:
-        raise SubmissionError(f"{store.file_of(record)} was changed since it was written", "delete it and submit again")
+        raise SubmissionError(f"{file} was changed since it was written", "delete it and submit again")
     return (
         record
         if record.state in ("valid", "failed")
