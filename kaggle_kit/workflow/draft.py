@@ -76,7 +76,7 @@ def _of_run(project: Project, target: str | None, message: str, progress: Progre
     prediction = predict_test(project, target, progress=progress)
     run = prediction.record
     fields = {
-        **_common(project, message),
+        **common_fields(project, message),
         **run_fields(run, prediction.members),
         "test": prediction.captions.file.to_dict(),
     }
@@ -122,7 +122,7 @@ def _of_file(project: Project, path: Path, message: str, progress: Progress) -> 
     report = validate_submission(path, test.ids, dimension, columns, captions=test.captions)
     report.raise_for_errors()
     vectors = read_vectors(path, test.ids, report.dimension or 0, columns)
-    fields = {**_common(project, message), "test": test.file.to_dict(), "made_from": path.name}
+    fields = {**common_fields(project, message), "test": test.file.to_dict(), "made_from": path.name}
     return Draft(path.stem, test, vectors, fields, path, {"sha256": report.sha256}, vectors_sha256(vectors))
 
 
@@ -133,11 +133,12 @@ def _of_plain_file(project: Project, path: Path, message: str) -> Draft:
     report = validate_against(path, known)
     report.raise_for_errors()
     sampled = {"name": sample.name, "sha256": sha256_of(sample), "size": sample.stat().st_size}
-    fields = {**_common(project, message), "test": sampled, "made_from": path.name}
+    fields = {**common_fields(project, message), "test": sampled, "made_from": path.name}
     return Draft(path.stem, None, None, fields, path, {"sha256": report.sha256}, content_sha256(path, known))
 
 
-def _common(project: Project, message: str) -> dict[str, Any]:
+def common_fields(project: Project, message: str) -> dict[str, Any]:
+    """What a submission's record says whatever is sent."""
     competition = project.settings.competition
     return {
         "competition": competition.slug,

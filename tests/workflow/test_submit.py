@@ -150,18 +150,48 @@ def test_after_the_deadline_nothing_is_sent_unless_forced(project, run, serve, c
     assert "trying a late submission" in notes
 
 
-def test_a_leaking_run_sent_by_a_notebook_keeps_its_mark(project, run, serve, connect, tmp_path):
+@pytest.fixture
+def service_of_notebook(project, run, serve, connect, tmp_path):
+    """A code competition with one notebook, whose third version wrote the run's submission."""
     predict(project, run.id, tmp_path / "output/submission.csv")
-    service = connect(serve(code_only=True, notebooks={"ann/notebook/3": tmp_path / "output"}))
+    return connect(serve(code_only=True, notebooks={"ann/notebook/3": tmp_path / "output"}))
+
+
+def test_a_leaking_run_sent_by_a_notebook_keeps_its_mark(project, run, service_of_notebook):
     runs = RunStore(project.models_dir)
     leaking = runs.update(run.id, leaks={"equal_captions": 11})
-    record = submit_notebook(project, "ann/notebook", 3, message="m", run=leaking.to_dict(), service=service)
+    record = submit_notebook(
+        project, "ann/notebook", 3, message="m", run=leaking.to_dict(), service=service_of_notebook
+    )
     assert record.state == "scored"
     assert record["leaks"] == {"equal_captions": 11}
     assert (record["basis"], record["train_seconds"]) == (basis_of(leaking), leaking["train_seconds"])
     assert history(project).rows[0]["leaks"] is True
     (point,) = calibration(project).calibration.points
     assert point.leaks
+
+
+def test_a_notebooks_output_is_expected_and_tried_dry_as_a_file_is(project, run, service_of_notebook, notes, store):
+    for number in range(6):
+        cv = run.cv + 0.01 * number
+        scored = {"state": "scored", "ref": number + 1, "cv": cv, "public_score": cv, "basis": basis_of(run.record)}
+        store.create(f"earlier-{number}", {"competition": project.settings.competition.slug, **scored})
+    sent = (project, "ann/notebook", 3)
+    dry = submit_notebook(*sent, message="m", run=run.record, dry_run=True, service=service_of_notebook, progress=notes)
+    assert dry.state == "valid"
+    assert f"expected {run.cv:.3f}" in notes
+    assert "dry run: valid, and it could be submitted now; nothing was sent" in notes
+    declined = submit_notebook(*sent, message="m", confirm=lambda record: False, service=service_of_notebook)
+    assert (declined.id, declined.state) == (dry.id, "valid")
+    assert service_of_notebook.submissions(project.settings.competition.slug) == []
+
+
+def test_a_notebooks_output_that_had_arrived_is_not_sent_again(project, service_of_notebook, store, notes):
+    sent = submit_notebook(project, "ann/notebook", 3, message="m", service=service_of_notebook)
+    store.update(sent, {"state": "sending", "ref": None, "public_score": None})
+    again = submit_notebook(project, "ann/notebook", 3, message="m", service=service_of_notebook, progress=notes)
+    assert (again.id, again.state, again["ref"]) == (sent.id, "scored", sent["ref"])
+    assert "had been sent before it was interrupted" in notes
 
 
 def test_without_waiting_the_score_comes_with_sync(project, run, service, store):
