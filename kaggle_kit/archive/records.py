@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
@@ -32,6 +32,9 @@ from kaggle_kit.errors import (
 )
 from kaggle_kit.files import OWNER_ONLY, read_json, write_json
 from kaggle_kit.version import VERSION
+
+if TYPE_CHECKING:  # the history of thousands must open at once
+    from kaggle_kit.competition import Competition
 
 INDEX_NAME = "index.sqlite"
 
@@ -91,6 +94,10 @@ class Record(Mapping[str, Any]):
     def revision(self) -> int:
         """How often it was written; tells whether someone else wrote it meanwhile."""
         return self._fields.get("revision", 0)
+
+    def belongs_to(self, competition: Competition) -> bool:
+        """Whether it is of this competition, and as real or rehearsed as it."""
+        return bool(self["competition"] == competition.slug and self["rehearsal"] == competition.rehearsal)
 
     def _repr_html_(self) -> str:
         """The record for a notebook: what a person asks for first."""

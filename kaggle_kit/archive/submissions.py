@@ -17,7 +17,7 @@ from kaggle_kit.errors import DuplicateError, InterruptedWork, MissingError, Usa
 if TYPE_CHECKING:  # numpy and the writer are needed for vectors only, and the history of thousands must open at once
     import numpy as np
 
-    from kaggle_kit.competition import SubmissionFormat
+    from kaggle_kit.competition import Competition, SubmissionFormat
 
 SUBMISSION_MIGRATIONS = Migrations("submission")
 
@@ -245,30 +245,21 @@ class SubmissionStore(RecordStore):
 
     def duplicate_of(
         self,
-        competition: str,
+        competition: Competition,
         *,
         vectors_sha256: str | None = None,
         vectors: np.ndarray | None = None,
-        rehearsal: bool = False,
         but: str | None = None,
     ) -> Record | None:
         """An earlier submission of the same vectors that has, or may have, reached Kaggle; None when there is none.
 
         Args:
-            competition: only submissions to this one count.
+            competition: only submissions to this one count, rehearsed where it is.
             vectors_sha256: hash of the vectors.
             vectors: (n, d) float32; finds the same vectors written with fewer digits or another length too.
-            rehearsal: whether to look among rehearsals instead.
             but: id of the submission that is itself being sent.
         """
-        rivals = self.list(
-            where=lambda one: (
-                one["competition"] == competition
-                and one["rehearsal"] == rehearsal
-                and one.id != but
-                and may_have_been_sent(one)
-            )
-        )
+        rivals = self.list(where=lambda one: one.belongs_to(competition) and one.id != but and may_have_been_sent(one))
         if vectors_sha256:
             same = next((one for one in rivals if one["vectors"].get("sha256") == vectors_sha256), None)
             if same:

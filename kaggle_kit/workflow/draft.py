@@ -27,7 +27,6 @@ from kaggle_kit.submission import (
 from kaggle_kit.workflow.data import find_sample, image_dimension, read_test
 from kaggle_kit.workflow.digits import measure_digits
 from kaggle_kit.workflow.predict import predict_test
-from kaggle_kit.workflow.remote_state import belongs
 from kaggle_kit.workflow.validate import judged
 
 FILE_SUFFIXES = (".csv", ".zip", ".gz")
@@ -181,7 +180,7 @@ def _unsent(project: Project, store: SubmissionStore, drafted: Draft) -> Record 
     def fits(one: Record) -> bool:
         same_vectors = one["vectors"].get("sha256") == drafted.sha256
         same_file = all(one["file"].get(name) == value for name, value in drafted.file.items())
-        ours = belongs(one, project.settings.competition) and is_unsent(one)
+        ours = one.belongs_to(project.settings.competition) and is_unsent(one)
         return ours and same_vectors and same_file and store.file_of(one).is_file()
 
     return next(iter(store.list(where=fits)), None)

@@ -62,8 +62,7 @@ def _best(project: Project, most: int) -> list[Record]:
         where=lambda one: (
             one["kind"] == "run"
             and one.state == "done"
-            and one["competition"] == competition.slug
-            and one["rehearsal"] == competition.rehearsal
+            and one.belongs_to(competition)
             and not one["leaks"]
             and share_of(one) == 1
         )

@@ -157,8 +157,8 @@ def _submissions(project: Project, *, rehearsals: bool, progress: Progress) -> t
 
 
 def _own(store: RecordStore, project: Project, *, rehearsed: bool, progress: Progress) -> list[Record]:
-    slug = project.settings.competition.slug
-    return [one for one in overview(store, progress) if one["competition"] == slug and one["rehearsal"] == rehearsed]
+    played = replace(project.settings.competition, rehearsal=rehearsed)
+    return [one for one in overview(store, progress) if one.belongs_to(played)]
 
 
 def _runs_of_older(project: Project, records: list[Record]) -> Mapping[str, Record]:

@@ -14,7 +14,6 @@ from kaggle_kit.files import hash_of
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.draft import common_fields, is_unsent, run_fields
-from kaggle_kit.workflow.remote_state import belongs
 from kaggle_kit.workflow.sending import send
 
 
@@ -78,7 +77,7 @@ def _filed(
 ) -> Record:
     """The record of this output: one that was never sent, else a new one."""
     competition = project.settings.competition
-    same = store.list(where=lambda one: belongs(one, competition) and one["kernel"] == output)
+    same = store.list(where=lambda one: one.belongs_to(competition) and one["kernel"] == output)
     twin = next((one for one in same if may_have_been_sent(one)), None)
     if twin is not None and not force:
         raise DuplicateError(

@@ -71,12 +71,7 @@ def _arrived_twin(settled: list[Record], drafted: Draft) -> Record | None:
 
 def _refuse_duplicate(project: Project, store: SubmissionStore, drafted: Draft, *, force: bool) -> None:
     competition = project.settings.competition
-    twin = store.duplicate_of(
-        competition.slug,
-        vectors_sha256=drafted.sha256,
-        vectors=drafted.vectors,
-        rehearsal=competition.rehearsal,
-    )
+    twin = store.duplicate_of(competition, vectors_sha256=drafted.sha256, vectors=drafted.vectors)
     if twin is not None and not force:
         score = f", public score {twin['public_score']}" if twin["public_score"] is not None else ""
         raise DuplicateError(

@@ -84,14 +84,7 @@ def judged(
 def last_submission(project: Project, *, but: str | None = None) -> list[Earlier]:
     """The vectors of the newest submission that was scored, to compare a new one with; none when there are none."""
     store, competition = SubmissionStore(project.submissions_dir), project.settings.competition
-    scored = store.list(
-        where=lambda one: (
-            one["competition"] == competition.slug
-            and one["rehearsal"] == competition.rehearsal
-            and one.state == "scored"
-            and one.id != but
-        )
-    )
+    scored = store.list(where=lambda one: one.belongs_to(competition) and one.state == "scored" and one.id != but)
     for record in scored:
         try:
             return [Earlier(record.id, store.vectors(record)[1])]

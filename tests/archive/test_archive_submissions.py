@@ -11,7 +11,7 @@ import pytest
 
 from kaggle_kit.archive import Record, RecordChanged, SubmissionStore
 from kaggle_kit.archive.submissions import NEXT_STATES
-from kaggle_kit.competition import SubmissionFormat
+from kaggle_kit.competition import Competition, SubmissionFormat
 from kaggle_kit.errors import DataError, DuplicateError, MissingError, UsageError
 from kaggle_kit.files import sha256_of
 from kaggle_kit.submission import read_vectors, vectors_sha256, write_submission
@@ -133,7 +133,7 @@ def test_damaged_vectors_are_named(
     (record.folder / "vectors.npy").write_bytes(content)
     with pytest.raises(DataError, match=r"vectors\.npy is damaged"):
         submissions.vectors(record)
-    assert submissions.duplicate_of("aml-competition", vectors=vectors) is None
+    assert submissions.duplicate_of(Competition(), vectors=vectors) is None
 
 
 def test_pickled_vectors_are_never_loaded(submissions: SubmissionStore, build: Build, vectors: np.ndarray) -> None:
@@ -181,14 +181,14 @@ def test_same_vectors_are_found_once_they_may_have_been_sent(
 ) -> None:
     record = build(vectors, state)
     for found in (
-        submissions.duplicate_of("aml-competition", vectors_sha256=vectors_sha256(vectors)),
-        submissions.duplicate_of("aml-competition", vectors=vectors),
-        submissions.duplicate_of("aml-competition", vectors=vectors * 2),
-        submissions.duplicate_of("aml-competition", vectors=np.round(vectors, 5)),
+        submissions.duplicate_of(Competition(), vectors_sha256=vectors_sha256(vectors)),
+        submissions.duplicate_of(Competition(), vectors=vectors),
+        submissions.duplicate_of(Competition(), vectors=vectors * 2),
+        submissions.duplicate_of(Competition(), vectors=np.round(vectors, 5)),
     ):
         assert found is not None
         assert found.id == record.id
-    assert submissions.duplicate_of("aml-competition", vectors=vectors, but=record.id) is None
+    assert submissions.duplicate_of(Competition(), vectors=vectors, but=record.id) is None
 
 
 def test_what_was_never_sent_and_other_vectors_are_no_duplicates(
@@ -196,21 +196,21 @@ def test_what_was_never_sent_and_other_vectors_are_no_duplicates(
 ) -> None:
     built = build(vectors)
     build(vectors, "valid")
-    assert submissions.duplicate_of("aml-competition", vectors=vectors) is None
+    assert submissions.duplicate_of(Competition(), vectors=vectors) is None
     failed = submissions.advance(built, "failed", note="could not upload")
-    assert submissions.duplicate_of("aml-competition", vectors=vectors) is None
+    assert submissions.duplicate_of(Competition(), vectors=vectors) is None
     submissions.update(failed, ref=12)
-    assert submissions.duplicate_of("aml-competition", vectors=vectors) is not None
-    assert submissions.duplicate_of("aml-competition", vectors=vectors[::-1]) is None
-    assert submissions.duplicate_of("another", vectors=vectors) is None
+    assert submissions.duplicate_of(Competition(), vectors=vectors) is not None
+    assert submissions.duplicate_of(Competition(), vectors=vectors[::-1]) is None
+    assert submissions.duplicate_of(Competition(slug="another"), vectors=vectors) is None
 
 
 def test_rehearsals_and_the_real_competition_do_not_mix(
     submissions: SubmissionStore, build: Build, vectors: np.ndarray
 ) -> None:
     build(vectors, "scored", rehearsal=True)
-    assert submissions.duplicate_of("aml-competition", vectors=vectors) is None
-    assert submissions.duplicate_of("aml-competition", vectors=vectors, rehearsal=True) is not None
+    assert submissions.duplicate_of(Competition(), vectors=vectors) is None
+    assert submissions.duplicate_of(Competition(rehearsal=True), vectors=vectors) is not None
 
 
 def test_only_one_may_send_to_a_competition(submissions: SubmissionStore) -> None:
