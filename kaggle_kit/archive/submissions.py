@@ -33,6 +33,9 @@ NEXT_STATES: dict[str, tuple[str, ...]] = {
 }
 """Which states may follow a state; staying in one is always allowed."""
 
+UNSENT_STATES = ("built", "valid", "failed")
+"""States in which a submission without a number never reached Kaggle."""
+
 SUBMISSION_FIELDS = {
     "id": Field(str, "the folder's name", required=True),
     "competition": Field(str, "slug", required=True),
@@ -276,5 +279,5 @@ class SubmissionStore(RecordStore):
 
 
 def may_have_been_sent(record: Record) -> bool:
-    """Whether Kaggle has, or may have, a submission: sending it again could cost a second one."""
-    return record.state in ("sending", "sent", "scored") or record["ref"] is not None
+    """Whether Kaggle has, or may have, a submission: sending it again could cost a second one; any other can be sent as it is."""
+    return record.state not in UNSENT_STATES or record["ref"] is not None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kaggle_kit.archive import Record, SubmissionStore, basis_of, provenance
+from kaggle_kit.archive.submissions import may_have_been_sent
 from kaggle_kit.config import Project
 from kaggle_kit.embeddings import TestCaptions
 from kaggle_kit.errors import MissingError, SubmissionError
@@ -180,15 +181,10 @@ def _unsent(project: Project, store: SubmissionStore, drafted: Draft) -> Record 
     def fits(one: Record) -> bool:
         same_vectors = one["vectors"].get("sha256") == drafted.sha256
         same_file = all(one["file"].get(name) == value for name, value in drafted.file.items())
-        ours = one.belongs_to(project.settings.competition) and is_unsent(one)
+        ours = one.belongs_to(project.settings.competition) and not may_have_been_sent(one)
         return ours and same_vectors and same_file and store.file_of(one).is_file()
 
     return next(iter(store.list(where=fits)), None)
-
-
-def is_unsent(record: Record) -> bool:
-    """Whether a submission never reached the service, and can be sent as it is."""
-    return record.state in ("built", "valid") or (record.state == "failed" and record["ref"] is None)
 
 
 def _validated(

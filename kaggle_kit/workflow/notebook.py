@@ -13,7 +13,7 @@ from kaggle_kit.errors import DuplicateError, UsageError
 from kaggle_kit.files import hash_of
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress
-from kaggle_kit.workflow.draft import common_fields, is_unsent, run_fields
+from kaggle_kit.workflow.draft import common_fields, run_fields
 from kaggle_kit.workflow.sending import send
 
 
@@ -86,7 +86,7 @@ def _filed(
         )
     behind = run_fields(run, [{"run": run["id"], "weight": 1.0}]) if run else {}
     fields = {**common_fields(project, message), "state": "valid", "kernel": output, **behind}
-    unsent = next((one for one in same if is_unsent(one)), None)
+    unsent = next((one for one in same if not may_have_been_sent(one)), None)
     if unsent is not None:
         return store.update(unsent, {name: value for name, value in fields.items() if name != "state"})
     return store.create(store.reserve(output["kernel"].rpartition("/")[2], hash_of(output)), fields)

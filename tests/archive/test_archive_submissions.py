@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kaggle_kit.archive import Record, RecordChanged, SubmissionStore
-from kaggle_kit.archive.submissions import NEXT_STATES
+from kaggle_kit.archive.submissions import NEXT_STATES, may_have_been_sent
 from kaggle_kit.competition import Competition, SubmissionFormat
 from kaggle_kit.errors import DataError, DuplicateError, MissingError, UsageError
 from kaggle_kit.files import sha256_of
@@ -203,6 +203,15 @@ def test_what_was_never_sent_and_other_vectors_are_no_duplicates(
     assert submissions.duplicate_of(Competition(), vectors=vectors) is not None
     assert submissions.duplicate_of(Competition(), vectors=vectors[::-1]) is None
     assert submissions.duplicate_of(Competition(slug="another"), vectors=vectors) is None
+
+
+@pytest.mark.parametrize("state", NEXT_STATES)
+def test_without_a_number_only_what_was_never_asked_for_can_be_sent_again(
+    submissions: SubmissionStore, build: Build, vectors: np.ndarray, state: str
+) -> None:
+    record = submissions.update(build(vectors), state=state, ref=None)
+    assert may_have_been_sent(record) == (state in ("sending", "sent", "scored"))
+    assert may_have_been_sent(submissions.update(record, ref=12)), "what has a number was sent, whatever its state"
 
 
 def test_rehearsals_and_the_real_competition_do_not_mix(
