@@ -229,4 +229,4 @@ def _file(
             f"({max(extra['held_out_mrr'], extra['equal_mrr']):.4f}, {extra['best_alone_mrr']:.4f})"
         )
     progress.note(f"ensemble {made.id}: out-of-fold MRR {record['cv']['mrr']:.4f} ± {score.error:.4f}")
-    return Run(made.id, made.folder, made.to_dict())
+    return Run.of(made)

@@ -24,8 +24,7 @@ def load_run(project: Project, run: str | None = None) -> Run:
     Raises:
         MissingError: there is none.
     """
-    record = RunStore(project.models_dir).load(run)
-    return Run(record.id, record.folder, record.to_dict())
+    return Run.of(RunStore(project.models_dir).load(run))
 
 
 def load_submission(project: Project, submission: str | None = None) -> Record:

@@ -48,6 +48,11 @@ class Run:
     folder: Path
     record: dict[str, Any]
 
+    @classmethod
+    def of(cls, record: Record) -> Run:
+        """The run that a record of the archive tells of."""
+        return cls(record.id, record.folder, record.to_dict())
+
     @property
     def cv(self) -> float | None:
         """Out-of-fold MRR in galleries of what would be submitted; None while the run is unfinished."""
@@ -243,7 +248,7 @@ def _join(project: Project, deadline: Deadline | None, progress: Progress) -> Ru
     # the first machine still scores the run and records how it ended
     while (record := store.read(folder.name)).state == "running" and time.monotonic() < patience:
         time.sleep(JOINED_POLL_S)
-    return Run(record.id, record.folder, record.to_dict())
+    return Run.of(record)
 
 
 def _settings_of(record: Record, project: Project) -> Settings:
@@ -357,7 +362,7 @@ def _finish(
         store.update(run_id, state="running", failure=None)
         result = _cross_validate(store, run_id, settings, pairs, folds, deadline, progress)
         record = store.update(run_id, state="done", **result)
-    run = Run(record.id, record.folder, record.to_dict())
+    run = Run.of(record)
     progress.note(f"run {run_id}: out-of-fold MRR {run.cv:.4f} ± {run.cv_error:.4f}")
     return run
 
