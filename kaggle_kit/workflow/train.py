@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -406,7 +406,7 @@ def _cross_validate(
     done = cross_validate(pairs, folds, settings, record.folder, header=header, deadline=deadline, progress=progress)
     tasks = member_tasks(settings)
     return {
-        "cv": {**asdict(done.score), "dot_mrr": done.dot_score.mrr, **done.scores},
+        "cv": done.scores.to_dict(),
         "fold_scores": [
             {"fold": m.fold, "seed": m.seed_number, "mrr": m.mrr, "error": m.error}
             for m in done.members
