@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kaggle_kit.archive import (
     SORTS,
     HistoryTable,
+    Listing,
     Record,
     RecordStore,
     RunStore,
@@ -124,7 +125,11 @@ def own_teams(service: KaggleService, slug: str) -> set[str]:
 
 def overview(store: RecordStore, progress: Progress) -> list[Record]:
     """The listed fields of a store's records, newest first; a broken one is mentioned and left out."""
-    listing = store.overview()
+    return readable(store.overview(), progress)
+
+
+def readable(listing: Listing, progress: Progress) -> list[Record]:
+    """The records of a listing; a broken one is mentioned and left out."""
     for broken in listing.broken:
         progress.note(f"{broken.path} is left out: {broken.message}")
     return listing.records
