@@ -158,7 +158,6 @@ class RecordStore:
         folder: the archive's folder; made when the first record is.
         clock: gives the time, aware.
         lock_timeout_s: seconds to wait for another process that writes the same record.
-        index_timeout_s: seconds to wait for another process that writes the index.
     """
 
     kind: ClassVar[str] = "record"
@@ -175,14 +174,12 @@ class RecordStore:
         *,
         clock: Callable[[], datetime] = utc_now,
         lock_timeout_s: float = 30.0,
-        index_timeout_s: float = 5.0,
     ) -> None:
         self.folder, self.clock, self.lock_timeout_s = Path(folder), clock, lock_timeout_s
         self.index = Index(
             self.folder / INDEX_NAME,
             shorten=self._shortened,
             maker=f"{VERSION} {self.migrations.current} {self.listed}",
-            busy_timeout_s=index_timeout_s,
         )
 
     # --- making records

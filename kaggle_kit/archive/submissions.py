@@ -242,17 +242,12 @@ class SubmissionStore(RecordStore):
 
     # --- looking for submissions
 
-    def by_ref(self, ref: int | str) -> Record | None:
-        """The submission that Kaggle knows as ``ref``; None when there is none."""
-        return next((record for record in self.list() if str(record["ref"]) == str(ref)), None)
-
     def duplicate_of(
         self,
         competition: Competition,
         *,
         vectors_sha256: str | None = None,
         vectors: np.ndarray | None = None,
-        but: str | None = None,
     ) -> Record | None:
         """An earlier submission of the same vectors that has, or may have, reached Kaggle; None when there is none.
 
@@ -260,9 +255,8 @@ class SubmissionStore(RecordStore):
             competition: only submissions to this one count, rehearsed where it is.
             vectors_sha256: hash of the vectors.
             vectors: (n, d) float32; finds the same vectors written with fewer digits or another length too.
-            but: id of the submission that is itself being sent.
         """
-        rivals = self.list(where=lambda one: one.belongs_to(competition) and one.id != but and may_have_been_sent(one))
+        rivals = self.list(where=lambda one: one.belongs_to(competition) and may_have_been_sent(one))
         if vectors_sha256:
             same = next((one for one in rivals if one["vectors"].get("sha256") == vectors_sha256), None)
             if same:

@@ -287,12 +287,20 @@ def test_the_description_is_plain_and_filled_from_the_template(make_project, run
 def test_the_history_shows_cv_beside_the_scores_and_the_board_marks_the_own_team(project, run, service):
     record = submit(project, run.id, message="first", service=service)
     table = history(project)
-    (row,) = table.to_json_rows()
+    (row,) = table.rows
     assert row["difference"] == pytest.approx(record["public_score"] - run.cv)
     assert (row["message"], row["translator"], row["folds"], row["status"]) == ("first", "ridge", 2, "scored")
     assert table.to_frame().shape[0] == 1
     board = public_board(project, service=service)
     assert [r["own"] for r in board.rows].count(True) == 1
+
+
+def test_rehearsals_are_left_out_of_the_history_and_have_their_own(project, store):
+    for name, rehearsal in (("real", False), ("played", True)):
+        fields = {"competition": project.settings.competition.slug, "rehearsal": rehearsal, "message": name}
+        store.create(name, fields)
+    assert [row["message"] for row in history(project).rows] == ["real"]
+    assert [row["message"] for row in history(project, rehearsals=True).rows] == ["played"]
 
 
 def test_a_rehearsals_folder_never_calls_kaggle(make_project, run):
