@@ -12,10 +12,10 @@ from kaggle_kit.config import Project
 from kaggle_kit.errors import KaggleKitError, ServiceError, UsageError
 from kaggle_kit.kaggle_service import AnswerLost, KaggleService
 from kaggle_kit.progress import Progress
+from kaggle_kit.workflow.arrivals import find_arrived, heal, tag_of
 from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.expect import expectation
 from kaggle_kit.workflow.preflight import preflight
-from kaggle_kit.workflow.remote_state import find_arrived, heal, tag_of
 from kaggle_kit.workflow.waiting import await_score
 
 LONGEST_DESCRIPTION = 480

@@ -10,7 +10,7 @@ from kaggle_kit.config import Project
 from kaggle_kit.errors import InterruptedWork, KaggleKitError, ServiceError, SubmissionError
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress, Task
-from kaggle_kit.workflow.remote_state import absorb
+from kaggle_kit.workflow.arrivals import absorb
 
 GLANCE_S = 1.0
 """Seconds after which the line that says how long the wait has been is written anew."""

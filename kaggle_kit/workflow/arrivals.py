@@ -1,4 +1,4 @@
-"""What the service knows of our submissions, brought into their records."""
+"""Which of our submissions arrived, and what the service says of them, brought into their records."""
 
 from __future__ import annotations
 
