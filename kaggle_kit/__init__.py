@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.cache import cached_files as _cached_files
     from kaggle_kit.workflow.cache import clear_cache as _clear_cache
     from kaggle_kit.workflow.catalogue import catalogue as catalogue
+    from kaggle_kit.workflow.code_submission import submit_notebook as _submit_notebook
     from kaggle_kit.workflow.compare import compare as _compare
     from kaggle_kit.workflow.compare import learning_curve as _learning_curve
     from kaggle_kit.workflow.describe import describe_data as _describe_data
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.keep import rebuild_submission as _rebuild_submission
     from kaggle_kit.workflow.keep import reindex as _reindex
     from kaggle_kit.workflow.keep import submission_chain as _submission_chain
-    from kaggle_kit.workflow.notebook import submit_notebook as _submit_notebook
     from kaggle_kit.workflow.notebook_file import make_notebook as _make_notebook
     from kaggle_kit.workflow.plot import plot as _plot
     from kaggle_kit.workflow.plot import plots as plots
@@ -77,7 +77,6 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.remote import remote_submit as _remote_submit
     from kaggle_kit.workflow.remote import remote_train as _remote_train
     from kaggle_kit.workflow.report import report as _report
-    from kaggle_kit.workflow.standing import whereabouts as _whereabouts
     from kaggle_kit.workflow.study import Sweep as Sweep
     from kaggle_kit.workflow.study import load_sweep as _load_sweep
     from kaggle_kit.workflow.submit import submit as _submit
@@ -89,6 +88,7 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.verify import verify as _verify
     from kaggle_kit.workflow.verify import verify_caption as _verify_caption
     from kaggle_kit.workflow.wheels import make_wheels as _make_wheels
+    from kaggle_kit.workflow.whereabouts import whereabouts as _whereabouts
 
     bench = _in_project(_bench)
     cached_files = _in_project(_cached_files)
@@ -196,7 +196,7 @@ _PLACES = {
     "show_progress": "render.screen:show_progress",
     "submission_chain": "workflow.keep:submission_chain",
     "submit": "workflow.submit:submit",
-    "submit_notebook": "workflow.notebook:submit_notebook",
+    "submit_notebook": "workflow.code_submission:submit_notebook",
     "sweep": "workflow.sweep:sweep",
     "sync": "workflow.sync:sync",
     "train": "api:train",
@@ -204,7 +204,7 @@ _PLACES = {
     "validate": "workflow.validate:validate",
     "verify": "workflow.verify:verify",
     "verify_caption": "workflow.verify:verify_caption",
-    "whereabouts": "workflow.standing:whereabouts",
+    "whereabouts": "workflow.whereabouts:whereabouts",
     "write_competition": "rehearsal.made_up:write_competition",
 }
 

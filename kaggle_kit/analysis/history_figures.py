@@ -63,7 +63,6 @@ class LearningCurves:
     """All members of a run; empty for a translator that is solved in closed form."""
 
     run: str
-    planned_epochs: int | None
     curves: tuple[Curve, ...]
 
 
@@ -74,9 +73,7 @@ def learning_curves(run: str, members: Sequence[Mapping[str, Any]], planned_epoc
         members: the content of each member's ``result.json``.
         planned_epochs: of the run's settings.
     """
-    return LearningCurves(
-        run, planned_epochs, tuple(_curve(member, planned_epochs) for member in members if member.get("history"))
-    )
+    return LearningCurves(run, tuple(_curve(member, planned_epochs) for member in members if member.get("history")))
 
 
 def _curve(member: Mapping[str, Any], planned: int | None) -> Curve:

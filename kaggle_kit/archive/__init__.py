@@ -13,8 +13,14 @@ from kaggle_kit.archive.prune import PruneItem, PrunePlan, PruneRule, plan_prune
 from kaggle_kit.archive.prune_runs import RunPruneRule, plan_prune_runs
 from kaggle_kit.archive.records import Broken, Listing, Record, RecordChanged, RecordStore
 from kaggle_kit.archive.runs import RunStore, basis_of
-from kaggle_kit.archive.standing import Standing, add_standing, read_limit, read_standings, remember_limit
-from kaggle_kit.archive.standing import change as standing_change
+from kaggle_kit.archive.standing import (
+    Standing,
+    add_standing,
+    read_limit,
+    read_standings,
+    remember_limit,
+    standing_change,
+)
 from kaggle_kit.archive.submissions import SubmissionStore
 
 __all__ = [

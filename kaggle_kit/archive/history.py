@@ -129,10 +129,6 @@ class HistoryTable:
         scored = [row for row in self.rows if row.get("public_score") is not None]
         return max(scored, key=lambda row: row["public_score"], default=None)
 
-    def to_json_rows(self) -> list[dict[str, Any]]:
-        """The rows as plain data, one dictionary each."""
-        return [dict(row) for row in self.rows]
-
     def to_csv(self) -> str:
         """The table as CSV text with a header; nothing is rounded or padded."""
         text = io.StringIO()
@@ -180,30 +176,21 @@ class HistoryTable:
         return replace(self, rows=self.rows[:count])
 
 
-def history_table(
-    records: Iterable[Record],
-    *,
-    sort: str = "newest",
-    rehearsal: bool = False,
-    runs: Mapping[str, Record] | None = None,
-) -> HistoryTable:
-    """The history that submission records tell.
+def history_table(records: Iterable[Record], *, runs: Mapping[str, Record] | None = None) -> HistoryTable:
+    """The history that submission records tell, newest first.
 
     Args:
         records: submission records, in any order.
-        sort: one of ``SORTS``.
-        rehearsal: whether rehearsals are shown; the real submissions always are.
         runs: runs by id, for what older submission records do not say of theirs.
     """
-    rows = [_row(record, runs or {}) for record in records if rehearsal or not record["rehearsal"]]
+    rows = [_row(record, runs or {}) for record in records]
     rows.sort(key=itemgetter("created", "id"))
     before = None
     for row in rows:
         if row["rank"] is not None:
             row["rank_change"] = None if before is None else before - row["rank"]
             before = row["rank"]
-    table = HistoryTable(COLUMNS, _best_marked(rows, "public_score")[::-1])
-    return table if sort == "newest" else table.sorted(sort)
+    return HistoryTable(COLUMNS, _best_marked(rows, "public_score")[::-1])
 
 
 def run_table(runs: Iterable[Record], submissions: Iterable[Record]) -> HistoryTable:

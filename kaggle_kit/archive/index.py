@@ -18,6 +18,8 @@ from typing import NamedTuple
 from zlib import crc32
 
 _LAYOUT = 2
+BUSY_TIMEOUT_S = 5.0
+"""Seconds to wait for another process that writes the index."""
 _RACY_NS = 2_000_000_000
 """A file changed so shortly before it was read may have changed again within the clock's tick: such entries are read again."""
 
@@ -49,7 +51,6 @@ class Index:
         path: the SQLite file.
         shorten: an id and the content of its file to the short form.
         maker: what the short form depends on; an index made otherwise is made anew.
-        busy_timeout_s: seconds to wait for another process that writes it.
     """
 
     def __init__(
@@ -58,9 +59,8 @@ class Index:
         *,
         shorten: Callable[[str, bytes], bytes] = lambda _, content: content,
         maker: str = "",
-        busy_timeout_s: float = 5.0,
     ) -> None:
-        self.path, self.busy_timeout_s, self.shorten = path, busy_timeout_s, shorten
+        self.path, self.shorten = path, shorten
         self.version = crc32(f"{_LAYOUT} {maker}".encode()) & 0x7FFFFFFF
 
     def contents(
@@ -134,7 +134,7 @@ class Index:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.path, timeout=self.busy_timeout_s, isolation_level=None)) as database:
+        with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as database:
             if database.execute("PRAGMA user_version").fetchone()[0] != self.version:
                 self._create(database)
             yield database

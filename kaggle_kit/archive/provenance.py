@@ -19,6 +19,9 @@ from kaggle_kit.version import VERSION
 BUILT_FROM = "built_from.json"
 """Beside the package's modules in a wheel: the commit that it was built from."""
 
+GIT_TIMEOUT_S = 5.0
+"""Seconds that one call of git may take."""
+
 PACKAGES = ("numpy", "torch", "scikit-learn", "pandas", "kaggle", "orjson", "safetensors")
 _TOKEN = re.compile(r"KGAT_[A-Za-z0-9_-]+|(?<=://)[^/@\s]+(?=@)")
 _SECRET_VARIABLES = ("KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_PASSWORD")
@@ -29,7 +32,6 @@ def provenance(
     *,
     argv: Sequence[str] | None = None,
     environ: Mapping[str, str] | None = None,
-    git_timeout_s: float = 5.0,
 ) -> dict[str, Any]:
     """What made a result, as plain data for its record.
 
@@ -38,14 +40,13 @@ def provenance(
             wheel was built from. None: the current folder.
         argv: the command line; None: this process's. Whatever looks like a credential is taken out.
         environ: where credentials are looked up, to be taken out; None: this process's environment.
-        git_timeout_s: seconds that git may take.
 
     Returns:
         ``git`` (commit, dirty, diff_sha256; None without a repository), ``versions``, ``platform`` and ``argv``.
     """
     environ = os.environ if environ is None else environ
     folders = (project or Path.cwd(), Path(__file__).parent)
-    repositories = (_git_state(folder, git_timeout_s) for folder in folders)
+    repositories = (_git_state(folder) for folder in folders)
     return {
         "git": next((state for state in repositories if state), None) or _built_from(),
         "versions": _versions(),
@@ -74,12 +75,12 @@ def _versions() -> dict[str, str | None]:
     return versions
 
 
-def _git_state(folder: Path, timeout_s: float) -> dict[str, Any] | None:
+def _git_state(folder: Path) -> dict[str, Any] | None:
     """The commit that ``folder`` is at, and whether tracked files differ from it; None when there is no repository or no git."""
-    commit = _git(folder, timeout_s, "rev-parse", "--verify", "HEAD")
+    commit = _git(folder, "rev-parse", "--verify", "HEAD")
     if commit is None:
         return None
-    diff = _git(folder, timeout_s, "diff", "--no-ext-diff", "--no-textconv", "--binary", "HEAD")
+    diff = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "--binary", "HEAD")
     dirty = bool(diff) if diff is not None else None
     return {
         "commit": commit.decode().strip(),
@@ -97,7 +98,7 @@ def _built_from() -> dict[str, Any] | None:
         return None
 
 
-def _git(folder: Path, timeout_s: float, *words: str) -> bytes | None:
+def _git(folder: Path, *words: str) -> bytes | None:
     """What git prints; None when it fails. It gets no credentials, takes no locks and starts no hooks."""
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "TMPDIR") if name in os.environ}
     try:
@@ -106,7 +107,7 @@ def _git(folder: Path, timeout_s: float, *words: str) -> bytes | None:
             env={**environment, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=timeout_s,
+            timeout=GIT_TIMEOUT_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -170,13 +170,13 @@ def _submission_items(
         if not path.exists():
             pass
         elif WritingFormat.from_id(record["file"].get("format") or "") and (record.folder / VECTORS_NAME).exists():
-            yield from _items(
+            yield from items_of(
                 [path], FILES, record, "can be written again from the vectors" * (VECTORS not in rule.what)
             )
         else:
             notes.append(f"{record.id}: {path.name} could not be written again: left alone")
     if VECTORS in rule.what:
-        yield from _items([record.folder / VECTORS_NAME, record.folder / IDS_NAME], VECTORS, record, "old")
+        yield from items_of([record.folder / VECTORS_NAME, record.folder / IDS_NAME], VECTORS, record, "old")
 
 
 def _checkpoint_items(
@@ -193,7 +193,7 @@ def _checkpoint_items(
     for run in old_records(runs, kept_runs | needed, rule):
         if run.state in ("done", "failed"):
             with suppress(KaggleKitError):  # a broken list of checkpoints: nothing of that run is touched
-                yield from _items(
+                yield from items_of(
                     [path for path, _ in runs.checkpoints(run)], CHECKPOINTS, run, "no kept submission uses it"
                 )
 
@@ -203,7 +203,8 @@ def cv_of(run: Record) -> float | None:
     return run["cv"].get("mrr") if isinstance(run["cv"], dict) else run["cv"]
 
 
-def _items(paths: Iterable[Path], what: str, record: Record, why: str) -> Iterator[PruneItem]:
+def items_of(paths: Iterable[Path], what: str, record: Record, why: str) -> Iterator[PruneItem]:
+    """An item for each of the files that is there."""
     for path in paths:
         with suppress(FileNotFoundError):
             yield PruneItem(path, path.stat().st_size, what, record.id, why or "old")

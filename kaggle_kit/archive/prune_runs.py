@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from kaggle_kit.archive.prune import (
     PruneItem,
     PrunePlan,
     cv_of,
+    items_of,
     kept_ids,
     old_records,
     training_ended,
@@ -23,7 +23,7 @@ from kaggle_kit.archive.prune import (
 from kaggle_kit.archive.records import Record
 from kaggle_kit.archive.runs import RunStore
 from kaggle_kit.archive.submissions import SubmissionStore
-from kaggle_kit.errors import DataError, KaggleKitError, UsageError
+from kaggle_kit.errors import DataError, UsageError
 
 ENDED = ("done", "pruned", "failed")
 _ABANDONED_HOURS = 24.0
@@ -83,9 +83,9 @@ def _referred_to(submissions: SubmissionStore, runs: RunStore) -> set[str]:
 def _states(run: Record) -> Iterator[PruneItem]:
     """The states of an ended run, or of one that was left long ago."""
     if run.state in ENDED:
-        yield from _items(run.folder.glob("*/state*.safetensors"), STATES, run, f"the run is {run.state}")
+        yield from items_of(run.folder.glob("*/state*.safetensors"), STATES, run, f"the run is {run.state}")
     elif _untouched_hours(run.folder) >= _ABANDONED_HOURS:
-        yield from _items(
+        yield from items_of(
             run.folder.glob("*/state*.safetensors"), STATES, run, "left long ago; its open fold would begin anew"
         )
 
@@ -97,9 +97,9 @@ def _untouched_hours(folder: Path) -> float:
 
 def _temporary(run: Record) -> Iterator[PruneItem]:
     """What a process left that was killed while it wrote: nobody trains the run now."""
-    yield from _items(run.folder.glob("*/.*.tmp"), LEFTOVERS, run, "left by a process that was killed")
+    yield from items_of(run.folder.glob("*/.*.tmp"), LEFTOVERS, run, "left by a process that was killed")
     if _untouched_hours(run.folder) >= _ABANDONED_HOURS:
-        yield from _items(run.folder.glob(".*.tmp"), LEFTOVERS, run, "left by a process that was killed")
+        yield from items_of(run.folder.glob(".*.tmp"), LEFTOVERS, run, "left by a process that was killed")
 
 
 def _results(runs: RunStore, run: Record, note: Callable[[str], None]) -> Iterator[PruneItem]:
@@ -111,11 +111,5 @@ def _results(runs: RunStore, run: Record, note: Callable[[str], None]) -> Iterat
         note(f"{run.id}: its list of checkpoints is broken: left alone")
         return
     weights = dict.fromkeys([*listed, *sorted(run.folder.glob("*/model.safetensors"))])
-    yield from _items(weights, CHECKPOINTS, run, why)
-    yield from _items(sorted(run.folder.glob("*/predictions.npy")), PREDICTIONS, run, why)
-
-
-def _items(paths: Iterable[Path], what: str, run: Record, why: str) -> Iterator[PruneItem]:
-    for path in paths:
-        with suppress(FileNotFoundError, KaggleKitError):
-            yield PruneItem(path, path.stat().st_size, what, run.id, why)
+    yield from items_of(weights, CHECKPOINTS, run, why)
+    yield from items_of(sorted(run.folder.glob("*/predictions.npy")), PREDICTIONS, run, why)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
@@ -32,6 +32,9 @@ from kaggle_kit.errors import (
 )
 from kaggle_kit.files import OWNER_ONLY, read_json, write_json
 from kaggle_kit.version import VERSION
+
+if TYPE_CHECKING:  # the history of thousands must open at once
+    from kaggle_kit.competition import Competition
 
 INDEX_NAME = "index.sqlite"
 
@@ -92,6 +95,10 @@ class Record(Mapping[str, Any]):
         """How often it was written; tells whether someone else wrote it meanwhile."""
         return self._fields.get("revision", 0)
 
+    def belongs_to(self, competition: Competition) -> bool:
+        """Whether it is of this competition, and as real or rehearsed as it."""
+        return bool(self["competition"] == competition.slug and self["rehearsal"] == competition.rehearsal)
+
     def _repr_html_(self) -> str:
         """The record for a notebook: what a person asks for first."""
         return facts_table({name: self._fields.get(name) for name in _SHOWN})
@@ -151,7 +158,6 @@ class RecordStore:
         folder: the archive's folder; made when the first record is.
         clock: gives the time, aware.
         lock_timeout_s: seconds to wait for another process that writes the same record.
-        index_timeout_s: seconds to wait for another process that writes the index.
     """
 
     kind: ClassVar[str] = "record"
@@ -168,14 +174,12 @@ class RecordStore:
         *,
         clock: Callable[[], datetime] = utc_now,
         lock_timeout_s: float = 30.0,
-        index_timeout_s: float = 5.0,
     ) -> None:
         self.folder, self.clock, self.lock_timeout_s = Path(folder), clock, lock_timeout_s
         self.index = Index(
             self.folder / INDEX_NAME,
             shorten=self._shortened,
             maker=f"{VERSION} {self.migrations.current} {self.listed}",
-            busy_timeout_s=index_timeout_s,
         )
 
     # --- making records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -70,7 +71,7 @@ class RunStore(RecordStore):
         return [(inside(run.folder, entry["file"]), entry["sha256"]) for entry in run["checkpoints"]]
 
 
-def basis_of(run: Record) -> dict[str, Any]:
+def basis_of(run: Mapping[str, Any]) -> dict[str, Any]:
     """On what a run's CV was measured, as far as its record (or its listed fields) tells: what makes two CVs comparable."""
     cv, folds = run["cv"] if isinstance(run["cv"], dict) else {}, run["folds"] or {}
     data = run.get("data") or {name: run.get(f"data.{name}") for name in ("train_sha256", "captions", "images")}

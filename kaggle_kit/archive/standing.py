@@ -36,7 +36,7 @@ def add_standing(folder: Path, slug: str, rank: int, teams: int | None) -> None:
     write_json(_path(folder, slug), [asdict(one) for one in known[-LONGEST:]], mode=OWNER_ONLY)
 
 
-def change(standings: Sequence[Standing]) -> int | None:
+def standing_change(standings: Sequence[Standing]) -> int | None:
     """Places won since the look before the last one, negative when lost; None when there was none."""
     return standings[-2].rank - standings[-1].rank if len(standings) > 1 else None
 

@@ -17,7 +17,7 @@ from kaggle_kit.errors import DuplicateError, InterruptedWork, MissingError, Usa
 if TYPE_CHECKING:  # numpy and the writer are needed for vectors only, and the history of thousands must open at once
     import numpy as np
 
-    from kaggle_kit.competition import SubmissionFormat
+    from kaggle_kit.competition import Competition, SubmissionFormat
 
 SUBMISSION_MIGRATIONS = Migrations("submission")
 
@@ -32,6 +32,9 @@ NEXT_STATES: dict[str, tuple[str, ...]] = {
     "failed": ("sending", "sent", "scored"),
 }
 """Which states may follow a state; staying in one is always allowed."""
+
+UNSENT_STATES = ("built", "valid", "failed")
+"""States in which a submission without a number never reached Kaggle."""
 
 SUBMISSION_FIELDS = {
     "id": Field(str, "the folder's name", required=True),
@@ -239,36 +242,21 @@ class SubmissionStore(RecordStore):
 
     # --- looking for submissions
 
-    def by_ref(self, ref: int | str) -> Record | None:
-        """The submission that Kaggle knows as ``ref``; None when there is none."""
-        return next((record for record in self.list() if str(record["ref"]) == str(ref)), None)
-
     def duplicate_of(
         self,
-        competition: str,
+        competition: Competition,
         *,
         vectors_sha256: str | None = None,
         vectors: np.ndarray | None = None,
-        rehearsal: bool = False,
-        but: str | None = None,
     ) -> Record | None:
         """An earlier submission of the same vectors that has, or may have, reached Kaggle; None when there is none.
 
         Args:
-            competition: only submissions to this one count.
+            competition: only submissions to this one count, rehearsed where it is.
             vectors_sha256: hash of the vectors.
             vectors: (n, d) float32; finds the same vectors written with fewer digits or another length too.
-            rehearsal: whether to look among rehearsals instead.
-            but: id of the submission that is itself being sent.
         """
-        rivals = self.list(
-            where=lambda one: (
-                one["competition"] == competition
-                and one["rehearsal"] == rehearsal
-                and one.id != but
-                and may_have_been_sent(one)
-            )
-        )
+        rivals = self.list(where=lambda one: one.belongs_to(competition) and may_have_been_sent(one))
         if vectors_sha256:
             same = next((one for one in rivals if one["vectors"].get("sha256") == vectors_sha256), None)
             if same:
@@ -285,5 +273,5 @@ class SubmissionStore(RecordStore):
 
 
 def may_have_been_sent(record: Record) -> bool:
-    """Whether Kaggle has, or may have, a submission: sending it again could cost a second one."""
-    return record.state in ("sending", "sent", "scored") or record["ref"] is not None
+    """Whether Kaggle has, or may have, a submission: sending it again could cost a second one; any other can be sent as it is."""
+    return record.state not in UNSENT_STATES or record["ref"] is not None

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from kaggle_kit.embeddings.hide import hide_images as hide_images
     from kaggle_kit.embeddings.leaks import SplitLeaks as SplitLeaks
     from kaggle_kit.embeddings.leaks import find_leaks as find_leaks
-    from kaggle_kit.embeddings.leaks import split_leaks as split_leaks
     from kaggle_kit.embeddings.leaks import sum_leaks as sum_leaks
     from kaggle_kit.embeddings.load import load_test as load_test
     from kaggle_kit.embeddings.load import read_pairs as read_pairs
@@ -72,7 +71,6 @@ _PLACES = {
     "make_folds": "folds",
     "read_captions": "captions_file",
     "read_pairs": "load",
-    "split_leaks": "leaks",
     "all_captions": "folds",
     "split_pairs": "folds",
     "sum_leaks": "leaks",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from kaggle_kit.config import Settings
 from kaggle_kit.embeddings import Folds, Pairs, all_captions, split_pairs
 from kaggle_kit.errors import DataError, MissingError
-from kaggle_kit.metrics import GalleryScore, gallery_mrr, retrieval_scores, unit
+from kaggle_kit.metrics import GalleryScore, RetrievalScores, gallery_mrr, retrieval_scores, unit
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.training.context import RunContext
 from kaggle_kit.training.fold import FoldData, fold_data
@@ -41,15 +41,37 @@ class OutOfFold:
 
 
 @dataclass(frozen=True)
+class OutOfFoldScores:
+    """What out-of-fold predictions are worth.
+
+    Attributes:
+        cosine: MRR in galleries of the competition's size.
+        dot: the same, ranked by dot product.
+        full: the figures over the full gallery.
+    """
+
+    cosine: GalleryScore
+    dot: GalleryScore
+    full: RetrievalScores
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as the ``cv`` of a run's record."""
+        return {**asdict(self.cosine), "dot_mrr": self.dot.mrr, **self.full.to_dict()}
+
+
+@dataclass(frozen=True)
 class CrossValidation:
-    """A finished cross-validation: its members, in the order of fold and seed, the out-of-fold score, and what it was computed with."""
+    """A finished cross-validation: its members, in the order of fold and seed, the out-of-fold scores, and what it was computed with."""
 
     members: list[MemberResult]
-    score: GalleryScore
-    dot_score: GalleryScore
-    scores: dict[str, float]
+    scores: OutOfFoldScores
     hardware: Hardware
     crew: Crew
+
+    @property
+    def score(self) -> GalleryScore:
+        """The competition's score."""
+        return self.scores.cosine
 
 
 def member_tasks(settings: Settings) -> list[MemberTask]:
@@ -91,8 +113,7 @@ def cross_validate(
         if stop:
             stop.raise_stop("the end of the last fold")
     oof = out_of_fold(folder, pairs, folds, settings)
-    score, dot_score, scores = score_out_of_fold(oof, pairs, settings)
-    return CrossValidation(members, score, dot_score, scores, hardware, crew)
+    return CrossValidation(members, score_out_of_fold(oof, pairs, settings), hardware, crew)
 
 
 def _trained(crew: Crew, pairs: Pairs, folds: Folds, context: RunContext) -> list[MemberResult]:
@@ -215,15 +236,13 @@ def _fold_predictions(folder: Path, fold: int, settings: Settings, captions: int
     return unit(total)
 
 
-def score_out_of_fold(
-    oof: OutOfFold, pairs: Pairs, settings: Settings
-) -> tuple[GalleryScore, GalleryScore, dict[str, float]]:
-    """MRR in galleries by cosine, the same by dot product, and the figures over the full gallery."""
+def score_out_of_fold(oof: OutOfFold, pairs: Pairs, settings: Settings) -> OutOfFoldScores:
+    """Score the captions that were held out among the images of their folds."""
     captions = np.flatnonzero(oof.covered)
     used, renumbered = np.unique(pairs.image_of_caption[captions], return_inverse=True)
     predictions = oof.predictions[torch.from_numpy(captions)]
     images, groups = torch.from_numpy(np.ascontiguousarray(pairs.images[used])), oof.fold_of_image[used]
-    scores = [
+    cosine, dot = (
         gallery_mrr(
             predictions,
             images,
@@ -235,5 +254,5 @@ def score_out_of_fold(
             groups=groups,
         )
         for similarity in ("cosine", "dot")
-    ]
-    return scores[0], scores[1], retrieval_scores(predictions, images, renumbered, groups=groups).to_dict()
+    )
+    return OutOfFoldScores(cosine, dot, retrieval_scores(predictions, images, renumbered, groups=groups))

@@ -28,9 +28,7 @@ def find_train(project: Project) -> Path:
         MissingError: it is nowhere.
         UsageError: the competition has none.
     """
-    competition = project.settings.competition
-    name = _named(competition.files.train, competition, "files.train")
-    return find_file(name, slug=competition.slug, data_dir=project.data_dir)
+    return _find(project, "train")
 
 
 def find_sample(project: Project) -> Path:
@@ -40,21 +38,24 @@ def find_sample(project: Project) -> Path:
         MissingError: it is nowhere.
         UsageError: the competition has none.
     """
-    competition = project.settings.competition
-    name = _named(competition.files.sample, competition, "files.sample")
-    return find_file(name, slug=competition.slug, data_dir=project.data_dir)
+    return _find(project, "sample")
 
 
-def _named(name: str | None, competition: Competition, key: str) -> str:
-    """The file's name in the competition's description.
+def _find(project: Project, part: str) -> Path:
+    """The file that the competition's description names ``files.<part>``.
 
     Raises:
-        UsageError: there is none.
+        MissingError: it is nowhere.
+        UsageError: none is named.
     """
+    competition = project.settings.competition
+    name = getattr(competition.files, part)
     if name is None:
         require_embeddings(competition)
-        raise UsageError(f"competition.{key} of {competition.slug} is none", "name it in kk.toml or in the description")
-    return name
+        raise UsageError(
+            f"competition.files.{part} of {competition.slug} is none", "name it in kk.toml or in the description"
+        )
+    return find_file(name, slug=competition.slug, data_dir=project.data_dir)
 
 
 def require_embeddings(competition: Competition) -> None:
@@ -142,12 +143,10 @@ def read_test(project: Project, *, progress: Progress = SILENCE) -> TestCaptions
         DataError: it is not what it should be.
     """
     competition = project.settings.competition
-    find = partial(find_file, slug=competition.slug, data_dir=project.data_dir)
-    path = find(_named(competition.files.test, competition, "files.test"))
-    texts = None
+    path, texts = _find(project, "test"), None
     if competition.files.test_captions is not None:
         with suppress(MissingError):
-            texts = find(competition.files.test_captions)
+            texts = _find(project, "test_captions")
     return load_test(path, competition.test_keys, captions_file=texts, progress=progress)
 
 

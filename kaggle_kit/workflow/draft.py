@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from kaggle_kit.archive import Record, SubmissionStore, basis_of, provenance
+from kaggle_kit.archive.submissions import may_have_been_sent
 from kaggle_kit.config import Project
 from kaggle_kit.embeddings import TestCaptions
 from kaggle_kit.errors import MissingError, SubmissionError
 from kaggle_kit.files import sha256_of
 from kaggle_kit.progress import Progress
 from kaggle_kit.submission import (
-    ValidationReport,
     WritingFormat,
     content_sha256,
     learn_format,
@@ -27,8 +28,7 @@ from kaggle_kit.submission import (
 from kaggle_kit.workflow.data import find_sample, image_dimension, read_test
 from kaggle_kit.workflow.digits import measure_digits
 from kaggle_kit.workflow.predict import predict_test
-from kaggle_kit.workflow.remote_state import belongs
-from kaggle_kit.workflow.validate import last_submission
+from kaggle_kit.workflow.validate import judged
 
 FILE_SUFFIXES = (".csv", ".zip", ".gz")
 
@@ -75,11 +75,27 @@ def _is_file(target: str | Path) -> bool:
 def _of_run(project: Project, target: str | None, message: str, progress: Progress) -> Draft:
     prediction = predict_test(project, target, progress=progress)
     run = prediction.record
-    cv = run["cv"] or {}
     fields = {
-        **_common(project, message),
-        "members": prediction.members,
-        "run": run.id,
+        **common_fields(project, message),
+        **run_fields(run, prediction.members),
+        "test": prediction.captions.file.to_dict(),
+    }
+    name, file = run["name"] or run["translator"], {"format": _writing(project).id}
+    vectors = prediction.vectors
+    return Draft(name, prediction.captions, vectors, fields, None, file, vectors_sha256(vectors))
+
+
+def run_fields(run: Mapping[str, Any], members: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a submission's record says of the run or ensemble behind it.
+
+    Args:
+        run: its record.
+        members: the runs averaged, with their weights.
+    """
+    cv = run["cv"] or {}
+    return {
+        "members": members,
+        "run": run["id"],
         "translator": run["translator"],
         "folds": run["folds"].get("count"),
         "seeds": run["seeds"],
@@ -88,11 +104,7 @@ def _of_run(project: Project, target: str | None, message: str, progress: Progre
         "basis": basis_of(run),
         "train_seconds": run.get("train_seconds"),
         "leaks": run["leaks"],
-        "test": prediction.captions.file.to_dict(),
     }
-    name, file = run["name"] or run["translator"], {"format": _writing(project).id}
-    vectors = prediction.vectors
-    return Draft(name, prediction.captions, vectors, fields, None, file, vectors_sha256(vectors))
 
 
 def _writing(project: Project) -> WritingFormat:
@@ -110,7 +122,7 @@ def _of_file(project: Project, path: Path, message: str, progress: Progress) -> 
     report = validate_submission(path, test.ids, dimension, columns, captions=test.captions)
     report.raise_for_errors()
     vectors = read_vectors(path, test.ids, report.dimension or 0, columns)
-    fields = {**_common(project, message), "test": test.file.to_dict(), "made_from": path.name}
+    fields = {**common_fields(project, message), "test": test.file.to_dict(), "made_from": path.name}
     return Draft(path.stem, test, vectors, fields, path, {"sha256": report.sha256}, vectors_sha256(vectors))
 
 
@@ -121,11 +133,12 @@ def _of_plain_file(project: Project, path: Path, message: str) -> Draft:
     report = validate_against(path, known)
     report.raise_for_errors()
     sampled = {"name": sample.name, "sha256": sha256_of(sample), "size": sample.stat().st_size}
-    fields = {**_common(project, message), "test": sampled, "made_from": path.name}
+    fields = {**common_fields(project, message), "test": sampled, "made_from": path.name}
     return Draft(path.stem, None, None, fields, path, {"sha256": report.sha256}, content_sha256(path, known))
 
 
-def _common(project: Project, message: str) -> dict[str, Any]:
+def common_fields(project: Project, message: str) -> dict[str, Any]:
+    """What a submission's record says whatever is sent."""
     competition = project.settings.competition
     return {
         "competition": competition.slug,
@@ -149,7 +162,7 @@ def file_draft(project: Project, store: SubmissionStore, drafted: Draft, *, prog
         fields["digits_loss"] = measure_digits(project, fields["members"], digits, progress=progress)
     unsent = _unsent(project, store, drafted)
     record = _built(project, store, drafted, fields) if unsent is None else store.update(unsent, fields)
-    return _validated(project, store, record, progress)
+    return _validated(project, store, record, drafted.test, progress)
 
 
 def _built(project: Project, store: SubmissionStore, drafted: Draft, fields: dict[str, Any]) -> Record:
@@ -168,41 +181,25 @@ def _unsent(project: Project, store: SubmissionStore, drafted: Draft) -> Record 
     def fits(one: Record) -> bool:
         same_vectors = one["vectors"].get("sha256") == drafted.sha256
         same_file = all(one["file"].get(name) == value for name, value in drafted.file.items())
-        ours = belongs(one, project.settings.competition) and is_unsent(one)
+        ours = one.belongs_to(project.settings.competition) and not may_have_been_sent(one)
         return ours and same_vectors and same_file and store.file_of(one).is_file()
 
     return next(iter(store.list(where=fits)), None)
 
 
-def is_unsent(record: Record) -> bool:
-    """Whether a submission never reached the service, and can be sent as it is."""
-    return record.state in ("built", "valid") or (record.state == "failed" and record["ref"] is None)
-
-
-def _judged(project: Project, store: SubmissionStore, record: Record) -> ValidationReport:
-    """The file in the archive, read back."""
-    if project.settings.competition.plain:
-        return validate_against(store.file_of(record), find_sample(project))
-    test = read_test(project)
-    return validate_submission(
-        store.file_of(record),
-        test.ids,
-        image_dimension(project) or record["vectors"]["dimension"],
-        project.settings.competition.submission,
-        captions=test.captions,
-        earlier=last_submission(project, but=record.id),
-    )
-
-
-def _validated(project: Project, store: SubmissionStore, record: Record, progress: Progress) -> Record:
-    report = _judged(project, store, record)
+def _validated(
+    project: Project, store: SubmissionStore, record: Record, test: TestCaptions | None, progress: Progress
+) -> Record:
+    """The record, once its file in the archive was read back and is valid."""
+    file, dimension = store.file_of(record), record["vectors"].get("dimension")
+    report = judged(project, file, test=test, dimension=dimension, but=record.id)
     if not report.valid:
         store.advance(record, "failed", note=f"{report.error_count} problems in the file")
         report.raise_for_errors()
     for warning in report.warnings:
         progress.note(f"warning: {warning}")
     if report.sha256 != record["file"]["sha256"]:
-        raise SubmissionError(f"{store.file_of(record)} was changed since it was written", "delete it and submit again")
+        raise SubmissionError(f"{file} was changed since it was written", "delete it and submit again")
     return (
         record
         if record.state in ("valid", "failed")

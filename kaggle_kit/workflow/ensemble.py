@@ -62,8 +62,7 @@ def _best(project: Project, most: int) -> list[Record]:
         where=lambda one: (
             one["kind"] == "run"
             and one.state == "done"
-            and one["competition"] == competition.slug
-            and one["rehearsal"] == competition.rehearsal
+            and one.belongs_to(competition)
             and not one["leaks"]
             and share_of(one) == 1
         )
@@ -190,7 +189,7 @@ def _file(
     used = [(record, weight, part) for record, weight, part in zip(records, weights, parts, strict=True) if weight > 0]
     explained = dict(zip([record.id for record in records], told, strict=False))
     together = combine_out_of_fold([part for _, _, part in used], [weight for _, weight, _ in used])
-    score, dot_score, scores = score_out_of_fold(together, pairs, project.settings)
+    cv = score_out_of_fold(together, pairs, project.settings).to_dict()
     first = records[0]
     record = {
         "kind": "ensemble",
@@ -214,14 +213,14 @@ def _file(
         "folds": first["folds"],
         "leaks": next((member["leaks"] for member, _, _ in used if member["leaks"]), None),
         "seeds": first["seeds"],
-        "cv": {**asdict(score), "dot_mrr": dot_score.mrr, **scores},
+        "cv": cv,
         "train_seconds": sum(member.get("train_seconds", 0.0) for member, _, _ in used),
         "provenance": provenance(project.root),
     }
     if extra and not extra["overfitted"]:
         # the weights were chosen on these very images: report what they are worth on images that did not choose them
-        record["cv"]["mrr_in_sample"] = score.mrr
-        record["cv"]["mrr"] = score.mrr - max(0.0, extra["chosen_mrr"] - extra["held_out_mrr"])
+        cv["mrr_in_sample"] = cv["mrr"]
+        cv["mrr"] -= max(0.0, extra["chosen_mrr"] - extra["held_out_mrr"])
     store = RunStore(project.models_dir)
     made = store.create(store.reserve(name, hash_of(record["members"])), record)
     if extra and not extra["worth_it"]:
@@ -229,5 +228,5 @@ def _file(
             "warning: on images that chose neither, the ensemble is no better than its best run alone "
             f"({max(extra['held_out_mrr'], extra['equal_mrr']):.4f}, {extra['best_alone_mrr']:.4f})"
         )
-    progress.note(f"ensemble {made.id}: out-of-fold MRR {record['cv']['mrr']:.4f} ± {score.error:.4f}")
-    return Run(made.id, made.folder, made.to_dict())
+    progress.note(f"ensemble {made.id}: out-of-fold MRR {cv['mrr']:.4f} ± {cv['error']:.4f}")
+    return Run.of(made)

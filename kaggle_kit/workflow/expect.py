@@ -11,7 +11,6 @@ from kaggle_kit.cells import escaped
 from kaggle_kit.config import Project
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.history import overview
-from kaggle_kit.workflow.remote_state import belongs
 
 if TYPE_CHECKING:
     from kaggle_kit.analysis.calibration import Calibration, Expectation
@@ -80,8 +79,11 @@ class CalibrationReport:
 
 def calibration(project: Project, *, progress: Progress = SILENCE) -> CalibrationReport:
     """Public score on CV over the history, and what to expect of each finished run that was not submitted; no network."""
-    submissions = [one for one in overview(SubmissionStore(project.submissions_dir), progress) if _ours(one, project)]
-    runs = [one for one in overview(RunStore(project.models_dir), progress) if _ours(one, project)]
+    competition = project.settings.competition
+    submissions = [
+        one for one in overview(SubmissionStore(project.submissions_dir), progress) if one.belongs_to(competition)
+    ]
+    runs = [one for one in overview(RunStore(project.models_dir), progress) if one.belongs_to(competition)]
     found = calibrated(submissions, runs)
     sent = {one.get("run") for one in submissions if one["ref"] is not None}
     waiting = [one for one in runs if one.state == "done" and one.id not in sent and _cv(one).get("mrr") is not None]
@@ -114,13 +116,12 @@ def expectation(project: Project, run: Mapping[str, Any]) -> Expectation | None:
     """What to expect of a drafted submission (its cv, cv_error and basis); None when nothing can be said."""
     if run.get("cv") is None:
         return None
-    submissions = [one for one in SubmissionStore(project.submissions_dir).overview().records if _ours(one, project)]
-    runs = [one for one in RunStore(project.models_dir).overview().records if _ours(one, project)]
+    competition = project.settings.competition
+    submissions = [
+        one for one in SubmissionStore(project.submissions_dir).overview().records if one.belongs_to(competition)
+    ]
+    runs = [one for one in RunStore(project.models_dir).overview().records if one.belongs_to(competition)]
     return calibrated(submissions, runs, basis=run.get("basis") or None).expect(run["cv"], run.get("cv_error"))
-
-
-def _ours(record: Record, project: Project) -> bool:
-    return belongs(record, project.settings.competition)
 
 
 def _cv(run: Record) -> Mapping[str, Any]:

@@ -19,7 +19,6 @@ from kaggle_kit.archive.ids import timestamp, utc_now
 from kaggle_kit.config import Project
 from kaggle_kit.errors import DataError, MissingError, UsageError
 from kaggle_kit.progress import SILENCE, Progress
-from kaggle_kit.workflow.remote_state import belongs
 
 FINALS = 2
 MOST_CANDIDATES = 30
@@ -91,7 +90,7 @@ def final(
         UsageError: more than two picks, or one twice.
     """
     store, competition = SubmissionStore(project.submissions_dir), project.settings.competition
-    records = store.list(where=lambda one: belongs(one, competition) and _is_scored(one))
+    records = store.list(where=lambda one: one.belongs_to(competition) and _is_scored(one))
     if not records:
         raise MissingError(
             f"no submission to {competition.slug} has a score yet", "kk submit makes one, kk sync fetches scores"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kaggle_kit.archive import (
     SORTS,
     HistoryTable,
+    Listing,
     Record,
     RecordStore,
     RunStore,
@@ -62,8 +63,8 @@ def history(
     Raises:
         UsageError: no such order, or no such time.
     """
-    records, rehearsed = _submissions(project, rehearsals=rehearsals, progress=progress)
-    table = history_table(records, rehearsal=rehearsed, runs=_runs_of_older(project, records))
+    records = _own(SubmissionStore(project.submissions_dir), project, rehearsals=rehearsals, progress=progress)
+    table = history_table(records, runs=_runs_of_older(project, records))
     notes = _standing_notes(project) if not rehearsals else ()
     return _arranged(replace(table, notes=notes), sort, reverse, top, translator, since, days=days)
 
@@ -85,8 +86,8 @@ def run_history(
     Raises:
         UsageError: no such order, or no such time.
     """
-    submissions, rehearsed = _submissions(project, rehearsals=rehearsals, progress=progress)
-    runs = _own(RunStore(project.models_dir), project, rehearsed=rehearsed, progress=progress)
+    submissions = _own(SubmissionStore(project.submissions_dir), project, rehearsals=rehearsals, progress=progress)
+    runs = _own(RunStore(project.models_dir), project, rehearsals=rehearsals, progress=progress)
     return _arranged(run_table(runs, submissions), sort, reverse, top, translator, since, days=days)
 
 
@@ -124,7 +125,11 @@ def own_teams(service: KaggleService, slug: str) -> set[str]:
 
 def overview(store: RecordStore, progress: Progress) -> list[Record]:
     """The listed fields of a store's records, newest first; a broken one is mentioned and left out."""
-    listing = store.overview()
+    return readable(store.overview(), progress)
+
+
+def readable(listing: Listing, progress: Progress) -> list[Record]:
+    """The records of a listing; a broken one is mentioned and left out."""
     for broken in listing.broken:
         progress.note(f"{broken.path} is left out: {broken.message}")
     return listing.records
@@ -151,14 +156,11 @@ def moment_of(since: str | datetime | timedelta, now: datetime) -> datetime:
     return since.astimezone()  # without a zone it is the local time, as tables show it
 
 
-def _submissions(project: Project, *, rehearsals: bool, progress: Progress) -> tuple[list[Record], bool]:
-    rehearsed = rehearsals or project.settings.competition.rehearsal
-    return _own(SubmissionStore(project.submissions_dir), project, rehearsed=rehearsed, progress=progress), rehearsed
-
-
-def _own(store: RecordStore, project: Project, *, rehearsed: bool, progress: Progress) -> list[Record]:
-    slug = project.settings.competition.slug
-    return [one for one in overview(store, progress) if one["competition"] == slug and one["rehearsal"] == rehearsed]
+def _own(store: RecordStore, project: Project, *, rehearsals: bool, progress: Progress) -> list[Record]:
+    """The records of the project's competition, or of its rehearsals."""
+    competition = project.settings.competition
+    played = replace(competition, rehearsal=rehearsals or competition.rehearsal)
+    return [one for one in overview(store, progress) if one.belongs_to(played)]
 
 
 def _runs_of_older(project: Project, records: list[Record]) -> Mapping[str, Record]:

@@ -92,9 +92,7 @@ def _newest_finished(project: Project, store: RunStore) -> Record:
     One on all data comes before points of a learning curve, one of its own before trials of a sweep, and of trials the best.
     """
     competition = project.settings.competition
-    own = store.list(
-        where=lambda one: one["competition"] == competition.slug and one["rehearsal"] == competition.rehearsal
-    )
+    own = store.list(where=lambda one: one.belongs_to(competition))
     finished = sorted((record for record in own if record.state == "done"), key=_preference)
     if finished:
         return finished[0]

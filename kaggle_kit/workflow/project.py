@@ -46,12 +46,12 @@ def load_project(
     )
 
 
-def other_server(project: Project, environ: Mapping[str, str] = os.environ) -> str | None:
+def other_server(project: Project) -> str | None:
     """The server in force when it is not Kaggle's own, with the setting that names it, without any user name in it; None for no URL."""
     if project.settings.service.endpoint:
         url, source = project.settings.service.endpoint, project.origins.get("service.endpoint", "service.endpoint")
-    elif environ.get("KAGGLE_API_ENDPOINT"):
-        url, source = environ["KAGGLE_API_ENDPOINT"], "KAGGLE_API_ENDPOINT"
+    elif os.environ.get("KAGGLE_API_ENDPOINT"):
+        url, source = os.environ["KAGGLE_API_ENDPOINT"], "KAGGLE_API_ENDPOINT"
     else:
         return None
     parts = urlsplit(url)

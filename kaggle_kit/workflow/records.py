@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from kaggle_kit.archive import Record, RecordStore, RunStore, SubmissionStore
+from kaggle_kit.archive import Record, RunStore, SubmissionStore
 from kaggle_kit.config import Project
 from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.workflow.history import readable
 from kaggle_kit.workflow.train import Run
 
 
 def list_runs(project: Project, *, top: int | None = None, progress: Progress = SILENCE) -> list[Record]:
     """The records of runs and ensembles, newest first; the first ``top`` of them."""
-    return _list(RunStore(project.models_dir), top, progress)
+    return readable(RunStore(project.models_dir).scan(), progress)[:top]
 
 
 def list_submissions(project: Project, *, top: int | None = None, progress: Progress = SILENCE) -> list[Record]:
     """The records of submissions, rehearsals too, newest first; the first ``top`` of them."""
-    return _list(SubmissionStore(project.submissions_dir), top, progress)
+    return readable(SubmissionStore(project.submissions_dir).scan(), progress)[:top]
 
 
 def load_run(project: Project, run: str | None = None) -> Run:
@@ -24,8 +25,7 @@ def load_run(project: Project, run: str | None = None) -> Run:
     Raises:
         MissingError: there is none.
     """
-    record = RunStore(project.models_dir).load(run)
-    return Run(record.id, record.folder, record.to_dict())
+    return Run.of(RunStore(project.models_dir).load(run))
 
 
 def load_submission(project: Project, submission: str | None = None) -> Record:
@@ -35,11 +35,3 @@ def load_submission(project: Project, submission: str | None = None) -> Record:
         MissingError: there is none.
     """
     return SubmissionStore(project.submissions_dir).load(submission)
-
-
-def _list(store: RecordStore, top: int | None, progress: Progress) -> list[Record]:
-    """The store's records; a broken one is mentioned and left out."""
-    listing = store.scan()
-    for broken in listing.broken:
-        progress.note(f"{broken.path} is left out: {broken.message}")
-    return listing.records[:top]

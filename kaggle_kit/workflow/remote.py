@@ -26,8 +26,8 @@ from kaggle_kit.kaggle_service import AnswerLost, KaggleService, Kernel, LogLine
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import duration_text
 from kaggle_kit.workflow.accelerators import machine_of
+from kaggle_kit.workflow.code_submission import submit_notebook
 from kaggle_kit.workflow.connect import connect
-from kaggle_kit.workflow.notebook import submit_notebook
 from kaggle_kit.workflow.pack import make_pack, script_of
 from kaggle_kit.workflow.records import load_run
 from kaggle_kit.workflow.remote_jobs import JobStore, RemoteJob, RemotePush

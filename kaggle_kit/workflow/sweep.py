@@ -247,7 +247,7 @@ class _Worker:
         if record is None:
             return train(varied, name=f"{self.journal.name}-{trial.number}", sweep=label, progress=watch)
         if record.state == "done":
-            return Run(record.id, record.folder, record.to_dict())
+            return Run.of(record)
         return resume(varied, record.id, progress=watch)
 
     def run_of(self, number: int) -> Record | None:

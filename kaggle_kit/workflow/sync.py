@@ -10,8 +10,8 @@ from kaggle_kit.config import Project
 from kaggle_kit.files import hash_of
 from kaggle_kit.kaggle_service import KaggleService, RemoteSubmission
 from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.workflow.arrivals import absorb, heal, match
 from kaggle_kit.workflow.connect import connect
-from kaggle_kit.workflow.remote_state import absorb, belongs, heal, match
 from kaggle_kit.workflow.waiting import look_up_place
 
 
@@ -45,7 +45,7 @@ def sync(project: Project, *, service: KaggleService | None = None, progress: Pr
     with store.sending(competition.slug, timeout_s=settings.service.connect_timeout_s):
         settled = heal(store, service, competition, settings.submit, progress.note)
         updated, adopted = [], []
-        ours = store.list(where=lambda one: belongs(one, competition))
+        ours = store.list(where=lambda one: one.belongs_to(competition))
         for remote in service.submissions(competition.slug):
             record = match(ours, remote)
             if record is None:
@@ -53,7 +53,7 @@ def sync(project: Project, *, service: KaggleService | None = None, progress: Pr
             elif absorb(store, record, remote) is not record:
                 updated.append(record.id)
         look_up_place(store, service, competition.slug)
-    awaited = store.list(where=lambda one: belongs(one, competition) and one.state == "sent")
+    awaited = store.list(where=lambda one: one.belongs_to(competition) and one.state == "sent")
     return SyncResult([one.id for one in settled], updated, adopted, [one.id for one in awaited])
 
 

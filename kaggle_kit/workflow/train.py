@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ class Run:
     id: str
     folder: Path
     record: dict[str, Any]
+
+    @classmethod
+    def of(cls, record: Record) -> Run:
+        """The run that a record of the archive tells of."""
+        return cls(record.id, record.folder, record.to_dict())
 
     @property
     def cv(self) -> float | None:
@@ -123,7 +128,7 @@ def train(
         f"run {run_id}: {len(member_tasks(settings))} translators on {len(pairs):,} captions "
         f"of {len(pairs.images):,} images"
     )
-    return _finish(store, run_id, settings, pairs, folds, deadline, progress)
+    return _Training(store, run_id, settings, pairs, folds, deadline, progress).finish()
 
 
 def without_refits(project: Project) -> Project:
@@ -195,7 +200,7 @@ def resume(
     if folds.digest != record["folds"]["digest"]:
         raise DataError(f"the folds of run {record.id} were changed", "start a new run with kk train")
     refuse_leaks(pairs, folds, settings, progress=progress)
-    return _finish(store, record.id, settings, pairs, folds, deadline, progress)
+    return _Training(store, record.id, settings, pairs, folds, deadline, progress).finish()
 
 
 def _plugins_of(settings: Settings) -> dict[str, Plugin]:
@@ -243,7 +248,7 @@ def _join(project: Project, deadline: Deadline | None, progress: Progress) -> Ru
     # the first machine still scores the run and records how it ended
     while (record := store.read(folder.name)).state == "running" and time.monotonic() < patience:
         time.sleep(JOINED_POLL_S)
-    return Run(record.id, record.folder, record.to_dict())
+    return Run.of(record)
 
 
 def _settings_of(record: Record, project: Project) -> Settings:
@@ -343,23 +348,70 @@ def _new_record(project: Project, label: str, pairs: Pairs, report: dict[str, An
     }
 
 
-def _finish(
-    store: RunStore,
-    run_id: str,
-    settings: Settings,
-    pairs: Pairs,
-    folds: Folds,
-    deadline: Deadline | None,
-    progress: Progress,
-) -> Run:
-    """Train what is unfinished and record how it ended, whatever way that is."""
-    with _training_lock(store, run_id), _outcome_recorded(store, run_id):
-        store.update(run_id, state="running", failure=None)
-        result = _cross_validate(store, run_id, settings, pairs, folds, deadline, progress)
-        record = store.update(run_id, state="done", **result)
-    run = Run(record.id, record.folder, record.to_dict())
-    progress.note(f"run {run_id}: out-of-fold MRR {run.cv:.4f} ± {run.cv_error:.4f}")
-    return run
+@dataclass(frozen=True)
+class _Training:
+    """What is left to do of a run that stands in the archive."""
+
+    store: RunStore
+    run_id: str
+    settings: Settings
+    pairs: Pairs
+    folds: Folds
+    deadline: Deadline | None
+    progress: Progress
+
+    def finish(self) -> Run:
+        """Train what is unfinished and record how it ended, whatever way that is."""
+        store, run_id = self.store, self.run_id
+        with _training_lock(store, run_id), _outcome_recorded(store, run_id):
+            store.update(run_id, state="running", failure=None)
+            run = Run.of(store.update(run_id, state="done", **self._results()))
+        self.progress.note(f"run {run_id}: out-of-fold MRR {run.cv:.4f} ± {run.cv_error:.4f}")
+        return run
+
+    def _results(self) -> dict[str, Any]:
+        """The fields that a finished run adds to its record."""
+        from kaggle_kit.training.crossvalidation import cross_validate, member_tasks
+        from kaggle_kit.training.member import WEIGHTS
+
+        started = time.time()
+        record = self.store.read(self.run_id)
+        done = cross_validate(
+            self.pairs,
+            self.folds,
+            self.settings,
+            record.folder,
+            header=_header_of(record),
+            deadline=self.deadline,
+            progress=self.progress,
+        )
+        tasks = member_tasks(self.settings)
+        return {
+            "cv": done.scores.to_dict(),
+            "fold_scores": [
+                {"fold": m.fold, "seed": m.seed_number, "mrr": m.mrr, "error": m.error}
+                for m in done.members
+                if m.fold is not None
+            ],
+            "checkpoints": [
+                {"fold": m.fold, "seed": m.seed_number, "file": f"{task.name}/{WEIGHTS}", "sha256": m.checkpoint_sha256}
+                for task, m in zip(tasks, done.members, strict=True)
+            ],
+            "hardware": {**done.hardware.to_dict(), **done.crew.to_dict()},
+            "train_seconds": sum(m.seconds for m in done.members),
+            "seconds": (record["seconds"] or 0.0) + time.time() - started,
+        }
+
+
+def _header_of(record: Record) -> dict[str, Any]:
+    """The origin that each checkpoint carries: nothing that differs between two equal trainings, whose files are then equal."""
+    return {
+        "config": with_effect(record["config"]),
+        "folds": record["folds"]["digest"],
+        "train_sha256": record["data"]["train_sha256"],
+        "versions": record["provenance"].get("versions"),
+        "git": record["provenance"].get("git"),
+    }
 
 
 @contextlib.contextmanager
@@ -373,48 +425,6 @@ def _training_lock(store: RunStore, run_id: str) -> Iterator[None]:
                 f"run {run_id} is being trained by another process", "wait until it has ended, or start another run"
             ) from None
         yield
-
-
-def _cross_validate(
-    store: RunStore,
-    run_id: str,
-    settings: Settings,
-    pairs: Pairs,
-    folds: Folds,
-    deadline: Deadline | None,
-    progress: Progress,
-) -> dict[str, Any]:
-    """The fields that a finished run adds to its record."""
-    from kaggle_kit.training.crossvalidation import cross_validate, member_tasks
-    from kaggle_kit.training.member import WEIGHTS
-
-    started = time.time()
-    record = store.read(run_id)
-    # nothing that differs between two equal trainings: their checkpoints are then equal files
-    header = {
-        "config": with_effect(record["config"]),
-        "folds": record["folds"]["digest"],
-        "train_sha256": record["data"]["train_sha256"],
-        "versions": record["provenance"].get("versions"),
-        "git": record["provenance"].get("git"),
-    }
-    done = cross_validate(pairs, folds, settings, record.folder, header=header, deadline=deadline, progress=progress)
-    tasks = member_tasks(settings)
-    return {
-        "cv": {**asdict(done.score), "dot_mrr": done.dot_score.mrr, **done.scores},
-        "fold_scores": [
-            {"fold": m.fold, "seed": m.seed_number, "mrr": m.mrr, "error": m.error}
-            for m in done.members
-            if m.fold is not None
-        ],
-        "checkpoints": [
-            {"fold": m.fold, "seed": m.seed_number, "file": f"{task.name}/{WEIGHTS}", "sha256": m.checkpoint_sha256}
-            for task, m in zip(tasks, done.members, strict=True)
-        ],
-        "hardware": {**done.hardware.to_dict(), **done.crew.to_dict()},
-        "train_seconds": sum(m.seconds for m in done.members),
-        "seconds": (record["seconds"] or 0.0) + time.time() - started,
-    }
 
 
 @contextlib.contextmanager

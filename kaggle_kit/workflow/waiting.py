@@ -10,7 +10,7 @@ from kaggle_kit.config import Project
 from kaggle_kit.errors import InterruptedWork, KaggleKitError, ServiceError, SubmissionError
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress, Task
-from kaggle_kit.workflow.remote_state import absorb, belongs
+from kaggle_kit.workflow.arrivals import absorb
 
 GLANCE_S = 1.0
 """Seconds after which the line that says how long the wait has been is written anew."""
@@ -114,7 +114,7 @@ def verdict(project: Project, store: SubmissionStore, record: Record) -> str:
         text += f", rank {place['rank']}" + (f" of {place['teams']}" if place["teams"] else "")
     others = [
         one["public_score"]
-        for one in store.list(where=lambda one: belongs(one, project.settings.competition))
+        for one in store.list(where=lambda one: one.belongs_to(project.settings.competition))
         if one.id != record.id and one["public_score"] is not None
     ]
     if not others:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from kaggle_kit.archive import Record, RecordChanged, SubmissionStore
-from kaggle_kit.archive.submissions import NEXT_STATES
-from kaggle_kit.competition import SubmissionFormat
+from kaggle_kit.archive.submissions import NEXT_STATES, may_have_been_sent
+from kaggle_kit.competition import Competition, SubmissionFormat
 from kaggle_kit.errors import DataError, DuplicateError, MissingError, UsageError
 from kaggle_kit.files import sha256_of
 from kaggle_kit.submission import read_vectors, vectors_sha256, write_submission
@@ -81,10 +81,6 @@ def test_adopted_submission_needs_no_file(submissions: SubmissionStore) -> None:
         },
     )
     assert [entry["state"] for entry in record["history"]] == ["scored"]
-    found = submissions.by_ref("99")
-    assert found is not None
-    assert found.id == record.id
-    assert submissions.by_ref(100) is None
     with pytest.raises(MissingError, match="has no file: it was made elsewhere"):
         submissions.file_of(record)
     with pytest.raises(MissingError, match="are not kept any more"):
@@ -133,7 +129,7 @@ def test_damaged_vectors_are_named(
     (record.folder / "vectors.npy").write_bytes(content)
     with pytest.raises(DataError, match=r"vectors\.npy is damaged"):
         submissions.vectors(record)
-    assert submissions.duplicate_of("aml-competition", vectors=vectors) is None
+    assert submissions.duplicate_of(Competition(), vectors=vectors) is None
 
 
 def test_pickled_vectors_are_never_loaded(submissions: SubmissionStore, build: Build, vectors: np.ndarray) -> None:
@@ -181,14 +177,13 @@ def test_same_vectors_are_found_once_they_may_have_been_sent(
 ) -> None:
     record = build(vectors, state)
     for found in (
-        submissions.duplicate_of("aml-competition", vectors_sha256=vectors_sha256(vectors)),
-        submissions.duplicate_of("aml-competition", vectors=vectors),
-        submissions.duplicate_of("aml-competition", vectors=vectors * 2),
-        submissions.duplicate_of("aml-competition", vectors=np.round(vectors, 5)),
+        submissions.duplicate_of(Competition(), vectors_sha256=vectors_sha256(vectors)),
+        submissions.duplicate_of(Competition(), vectors=vectors),
+        submissions.duplicate_of(Competition(), vectors=vectors * 2),
+        submissions.duplicate_of(Competition(), vectors=np.round(vectors, 5)),
     ):
         assert found is not None
         assert found.id == record.id
-    assert submissions.duplicate_of("aml-competition", vectors=vectors, but=record.id) is None
 
 
 def test_what_was_never_sent_and_other_vectors_are_no_duplicates(
@@ -196,21 +191,30 @@ def test_what_was_never_sent_and_other_vectors_are_no_duplicates(
 ) -> None:
     built = build(vectors)
     build(vectors, "valid")
-    assert submissions.duplicate_of("aml-competition", vectors=vectors) is None
+    assert submissions.duplicate_of(Competition(), vectors=vectors) is None
     failed = submissions.advance(built, "failed", note="could not upload")
-    assert submissions.duplicate_of("aml-competition", vectors=vectors) is None
+    assert submissions.duplicate_of(Competition(), vectors=vectors) is None
     submissions.update(failed, ref=12)
-    assert submissions.duplicate_of("aml-competition", vectors=vectors) is not None
-    assert submissions.duplicate_of("aml-competition", vectors=vectors[::-1]) is None
-    assert submissions.duplicate_of("another", vectors=vectors) is None
+    assert submissions.duplicate_of(Competition(), vectors=vectors) is not None
+    assert submissions.duplicate_of(Competition(), vectors=vectors[::-1]) is None
+    assert submissions.duplicate_of(Competition(slug="another"), vectors=vectors) is None
+
+
+@pytest.mark.parametrize("state", NEXT_STATES)
+def test_without_a_number_only_what_was_never_asked_for_can_be_sent_again(
+    submissions: SubmissionStore, build: Build, vectors: np.ndarray, state: str
+) -> None:
+    record = submissions.update(build(vectors), state=state, ref=None)
+    assert may_have_been_sent(record) == (state in ("sending", "sent", "scored"))
+    assert may_have_been_sent(submissions.update(record, ref=12)), "what has a number was sent, whatever its state"
 
 
 def test_rehearsals_and_the_real_competition_do_not_mix(
     submissions: SubmissionStore, build: Build, vectors: np.ndarray
 ) -> None:
     build(vectors, "scored", rehearsal=True)
-    assert submissions.duplicate_of("aml-competition", vectors=vectors) is None
-    assert submissions.duplicate_of("aml-competition", vectors=vectors, rehearsal=True) is not None
+    assert submissions.duplicate_of(Competition(), vectors=vectors) is None
+    assert submissions.duplicate_of(Competition(rehearsal=True), vectors=vectors) is not None
 
 
 def test_only_one_may_send_to_a_competition(submissions: SubmissionStore) -> None:

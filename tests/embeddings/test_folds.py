@@ -17,10 +17,10 @@ from kaggle_kit.embeddings import (
     fold_pairs,
     group_images,
     make_folds,
-    split_leaks,
     split_pairs,
     sum_leaks,
 )
+from kaggle_kit.embeddings.leaks import split_leaks
 from kaggle_kit.embeddings.neighbours import near_copy_pairs
 from kaggle_kit.errors import ConfigError, DataError, MissingError
 from kaggle_kit.settings import FoldSettings

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from kaggle_kit.archive import SubmissionStore
+from kaggle_kit.archive import RunStore, SubmissionStore, basis_of
 from kaggle_kit.errors import (
     CredentialsError,
     DuplicateError,
@@ -23,6 +23,8 @@ from kaggle_kit.errors import (
 from kaggle_kit.files import sha256_of
 from kaggle_kit.metrics import retrieval_ranks
 from kaggle_kit.submission import write_submission
+from kaggle_kit.workflow.code_submission import submit_notebook
+from kaggle_kit.workflow.expect import calibration
 from kaggle_kit.workflow.history import history, public_board
 from kaggle_kit.workflow.predict import predict, predict_test
 from kaggle_kit.workflow.submit import submit
@@ -148,6 +150,50 @@ def test_after_the_deadline_nothing_is_sent_unless_forced(project, run, serve, c
     assert "trying a late submission" in notes
 
 
+@pytest.fixture
+def service_of_notebook(project, run, serve, connect, tmp_path):
+    """A code competition with one notebook, whose third version wrote the run's submission."""
+    predict(project, run.id, tmp_path / "output/submission.csv")
+    return connect(serve(code_only=True, notebooks={"ann/notebook/3": tmp_path / "output"}))
+
+
+def test_a_leaking_run_sent_by_a_notebook_keeps_its_mark(project, run, service_of_notebook):
+    runs = RunStore(project.models_dir)
+    leaking = runs.update(run.id, leaks={"equal_captions": 11})
+    record = submit_notebook(
+        project, "ann/notebook", 3, message="m", run=leaking.to_dict(), service=service_of_notebook
+    )
+    assert record.state == "scored"
+    assert record["leaks"] == {"equal_captions": 11}
+    assert (record["basis"], record["train_seconds"]) == (basis_of(leaking), leaking["train_seconds"])
+    assert history(project).rows[0]["leaks"] is True
+    (point,) = calibration(project).calibration.points
+    assert point.leaks
+
+
+def test_a_notebooks_output_is_expected_and_tried_dry_as_a_file_is(project, run, service_of_notebook, notes, store):
+    for number in range(6):
+        cv = run.cv + 0.01 * number
+        scored = {"state": "scored", "ref": number + 1, "cv": cv, "public_score": cv, "basis": basis_of(run.record)}
+        store.create(f"earlier-{number}", {"competition": project.settings.competition.slug, **scored})
+    sent = (project, "ann/notebook", 3)
+    dry = submit_notebook(*sent, message="m", run=run.record, dry_run=True, service=service_of_notebook, progress=notes)
+    assert dry.state == "valid"
+    assert f"expected {run.cv:.3f}" in notes
+    assert "dry run: valid, and it could be submitted now; nothing was sent" in notes
+    declined = submit_notebook(*sent, message="m", confirm=lambda record: False, service=service_of_notebook)
+    assert (declined.id, declined.state) == (dry.id, "valid")
+    assert service_of_notebook.submissions(project.settings.competition.slug) == []
+
+
+def test_a_notebooks_output_that_had_arrived_is_not_sent_again(project, service_of_notebook, store, notes):
+    sent = submit_notebook(project, "ann/notebook", 3, message="m", service=service_of_notebook)
+    store.update(sent, {"state": "sending", "ref": None, "public_score": None})
+    again = submit_notebook(project, "ann/notebook", 3, message="m", service=service_of_notebook, progress=notes)
+    assert (again.id, again.state, again["ref"]) == (sent.id, "scored", sent["ref"])
+    assert "had been sent before it was interrupted" in notes
+
+
 def test_without_waiting_the_score_comes_with_sync(project, run, service, store):
     record = submit(project, run.id, message="m", wait=False, service=service)
     assert record.state == "sent"
@@ -241,12 +287,20 @@ def test_the_description_is_plain_and_filled_from_the_template(make_project, run
 def test_the_history_shows_cv_beside_the_scores_and_the_board_marks_the_own_team(project, run, service):
     record = submit(project, run.id, message="first", service=service)
     table = history(project)
-    (row,) = table.to_json_rows()
+    (row,) = table.rows
     assert row["difference"] == pytest.approx(record["public_score"] - run.cv)
     assert (row["message"], row["translator"], row["folds"], row["status"]) == ("first", "ridge", 2, "scored")
     assert table.to_frame().shape[0] == 1
     board = public_board(project, service=service)
     assert [r["own"] for r in board.rows].count(True) == 1
+
+
+def test_rehearsals_are_left_out_of_the_history_and_have_their_own(project, store):
+    for name, rehearsal in (("real", False), ("played", True)):
+        fields = {"competition": project.settings.competition.slug, "rehearsal": rehearsal, "message": name}
+        store.create(name, fields)
+    assert [row["message"] for row in history(project).rows] == ["real"]
+    assert [row["message"] for row in history(project, rehearsals=True).rows] == ["played"]
 
 
 def test_a_rehearsals_folder_never_calls_kaggle(make_project, run):

@@ -6,19 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kaggle_kit.archive import Record, SubmissionStore, provenance
+from kaggle_kit.archive import Record, SubmissionStore
 from kaggle_kit.archive.submissions import may_have_been_sent
 from kaggle_kit.config import Project
 from kaggle_kit.errors import DuplicateError, UsageError
 from kaggle_kit.files import hash_of
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress
-from kaggle_kit.workflow.connect import connect
-from kaggle_kit.workflow.draft import is_unsent
-from kaggle_kit.workflow.preflight import preflight
-from kaggle_kit.workflow.remote_state import belongs, heal
-from kaggle_kit.workflow.submit import describe, send_once
-from kaggle_kit.workflow.waiting import await_score
+from kaggle_kit.workflow.draft import common_fields, run_fields
+from kaggle_kit.workflow.sending import send
 
 
 def submit_notebook(
@@ -52,21 +48,14 @@ def submit_notebook(
         QuotaError, CredentialsError, ServiceError, SubmissionError, InterruptedWork: as in ``submit``.
     """
     output = _output(kernel, version, file_name)
-    store = SubmissionStore(project.submissions_dir)
-    service = connect(project, service, progress=progress)
-    competition = project.settings.competition
-    with store.sending(competition.slug):
-        settled = heal(store, service, competition, project.settings.submit, progress.note)
-        record = next((one for one in settled if one["ref"] is not None and one["kernel"] == output), None)
-        if record is None:
-            record = _filed(project, store, output, message, run or {}, force=force)
-            preflight(project, service, progress, force=force, notebook=True)
-            if dry_run or (confirm is not None and not confirm(record)):
-                progress.note("nothing was sent")
-                return record
-            record = _send(project, store, service, record)
-            progress.note(f"submitted as {record['ref']}: {record['description']}")
-    return await_score(project, store, service, record, progress=progress) if wait else record
+
+    def filed(store: SubmissionStore, settled: list[Record]) -> Record:
+        arrived = (one for one in settled if one["ref"] is not None and one["kernel"] == output)
+        return next(arrived, None) or _filed(project, store, output, message, run or {}, force=force)
+
+    return send(
+        project, filed, wait=wait, dry_run=dry_run, force=force, confirm=confirm, service=service, progress=progress
+    )
 
 
 def _output(kernel: str, version: int, file_name: str) -> dict[str, Any]:
@@ -88,53 +77,16 @@ def _filed(
 ) -> Record:
     """The record of this output: one that was never sent, else a new one."""
     competition = project.settings.competition
-    same = store.list(where=lambda one: belongs(one, competition) and one["kernel"] == output)
+    same = store.list(where=lambda one: one.belongs_to(competition) and one["kernel"] == output)
     twin = next((one for one in same if may_have_been_sent(one)), None)
     if twin is not None and not force:
         raise DuplicateError(
             f"version {output['version']} of {output['kernel']} was submitted before: {twin.id} ({twin.state})",
             "run a new version, or insist with --force",
         )
-    fields = {
-        "competition": competition.slug,
-        "rehearsal": competition.rehearsal,
-        "state": "valid",
-        "message": message,
-        "kernel": output,
-        "provenance": provenance(project.root),
-        **_of_run(run),
-    }
-    unsent = next((one for one in same if is_unsent(one)), None)
+    behind = run_fields(run, [{"run": run["id"], "weight": 1.0}]) if run else {}
+    fields = {**common_fields(project, message), "state": "valid", "kernel": output, **behind}
+    unsent = next((one for one in same if not may_have_been_sent(one)), None)
     if unsent is not None:
         return store.update(unsent, {name: value for name, value in fields.items() if name != "state"})
     return store.create(store.reserve(output["kernel"].rpartition("/")[2], hash_of(output)), fields)
-
-
-def _of_run(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What a submission's record says of the run behind it."""
-    if not run:
-        return {}
-    cv = run["cv"] or {}
-    return {
-        "run": run["id"],
-        "members": [{"run": run["id"], "weight": 1.0}],
-        "translator": run["translator"],
-        "folds": run["folds"].get("count"),
-        "seeds": run["seeds"],
-        "cv": cv.get("mrr"),
-        "cv_error": cv.get("error"),
-    }
-
-
-def _send(project: Project, store: SubmissionStore, service: KaggleService, record: Record) -> Record:
-    slug, output = project.settings.competition.slug, record["kernel"]
-    description = describe(project, record)
-    changes = {"description": description, "upload": {"asked": True}, "error_description": None}
-    record = store.advance(record, "sending", note="asking for the submission", changes=changes)
-    return send_once(
-        project,
-        store,
-        service,
-        record,
-        lambda: service.create_code_submission(slug, output["kernel"], output["version"], output["file"], description),
-    )

@@ -160,11 +160,7 @@ def _next(
 def _own(store: RecordStore, project: Project) -> list[Record]:
     """The records of the project's competition, newest first."""
     competition = project.settings.competition
-    return [
-        one
-        for one in store.overview().records
-        if one["competition"] == competition.slug and one["rehearsal"] == competition.rehearsal
-    ]
+    return [one for one in store.overview().records if one.belongs_to(competition)]
 
 
 def _is_there(name: str, project: Project, environ: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""What the service knows of our submissions, brought into their records."""
+"""Which of our submissions arrived, and what the service says of them, brought into their records."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def heal(
     Returns:
         The records that were settled.
     """
-    stuck = store.list(where=lambda one: belongs(one, competition) and one.state == "sending")
+    stuck = store.list(where=lambda one: one.belongs_to(competition) and one.state == "sending")
     settled = []
     for record in stuck:
         if not record["upload"].get("asked"):
@@ -97,11 +97,6 @@ def heal(
             settled.append(absorb(store, record, remote))
             tell(f"{record.id} did arrive at {service.name} as {remote.ref}")
     return settled
-
-
-def belongs(record: Record, competition: Competition) -> bool:
-    """Whether a record is of this competition, and as real or rehearsed as it."""
-    return record["competition"] == competition.slug and record["rehearsal"] == competition.rehearsal
 
 
 def match(records: Sequence[Record], remote: RemoteSubmission) -> Record | None:

@@ -1,4 +1,4 @@
-"""Where a project stands: when it was begun, and now."""
+"""A project: how it was begun, and where it stands."""
 
 from __future__ import annotations
 
