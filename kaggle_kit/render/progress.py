@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -14,15 +14,14 @@ from rich.text import Text
 
 from kaggle_kit.notebook import KERNELS_PARENT, RUN_TYPE
 from kaggle_kit.progress import Task
-from kaggle_kit.render.text import clean, clock, duration, figure, size
+from kaggle_kit.render.measure import Measure
+from kaggle_kit.render.text import clean, duration
 
 if TYPE_CHECKING:
     from kaggle_kit.render.bars import Bars
 
 LINE_INTERVAL_S = 30.0
 """Seconds between two lines about the same work when nothing can be updated in place: a log is not a display."""
-
-_RATE_MEMORY_S = 30.0
 
 
 def progress_on(console: Console, *, interval_s: float = LINE_INTERVAL_S) -> Bars | Lines | OneLine:
@@ -52,90 +51,6 @@ def in_cell() -> bool:
     Such a child has a terminal, as far as it can see. Everything that a terminal would act upon stays in the file.
     """
     return in_kernel() or bool(os.environ.get(KERNELS_PARENT) or os.environ.get(RUN_TYPE))
-
-
-class Measure:
-    """How far a piece of work is, how fast it goes and how long it still takes."""
-
-    def __init__(
-        self,
-        what: str,
-        total: float | None,
-        unit: str,
-        now: Callable[[], float] = time.monotonic,
-        *,
-        done: float = 0.0,
-    ) -> None:
-        self.what = clean(what)
-        self.total = total
-        self.unit = unit
-        self.now = now
-        self.begun = now()
-        self.done = done
-        self.figures: Mapping[str, object] = {}
-        self._marks = [(self.begun, done)]
-
-    def update(self, done: float, figures: Mapping[str, object]) -> None:
-        """``done`` units are finished in all."""
-        self.done = done
-        self.figures = figures or self.figures
-        moment = self.now()
-        self._marks.append((moment, done))
-        while len(self._marks) > 2 and moment - self._marks[0][0] > _RATE_MEMORY_S:
-            self._marks.pop(0)
-
-    @property
-    def rate(self) -> float | None:
-        """Units a second lately; None before the first."""
-        (start, before), (end, after) = self._marks[0], self._marks[-1]
-        return (after - before) / (end - start) if end > start and after > before else None
-
-    @property
-    def left_s(self) -> float | None:
-        """Seconds until the end at this rate; None when unknown."""
-        rate = self.rate
-        return None if not rate or self.total is None else max(0.0, self.total - self.done) / rate
-
-    def amount(self) -> str:
-        """``12 of 100 epochs``, ``12.3 MB of 627 MB``."""
-        if self.unit == "B":
-            return size(self.done) + (f" of {size(self.total)}" if self.total is not None else "")
-        total = f" of {figure(self.total)}" if self.total is not None else ""
-        return f"{figure(self.done)}{total} {self.unit}".rstrip()
-
-    def speed(self) -> str:
-        """``3.1 epochs/s``, ``41 MB/s``; empty when unknown."""
-        if not self.rate or self.unit == "s":  # a wait goes at one second a second
-            return ""
-        if self.unit == "B":
-            return f"{size(self.rate)}/s"
-        return f"{figure(self.rate)} {self.unit}/s" if self.unit else f"{figure(self.rate)}/s"
-
-    def left(self) -> str:
-        """``0:42 left``; empty when unknown."""
-        return f"{clock(self.left_s)} left" if self.left_s is not None else ""
-
-    def shown_figures(self, digits: int = 4) -> str:
-        """``loss 1.234, mrr 0.456, 12,300 samples/s``."""
-        known = {clean(name): value for name, value in self.figures.items() if value is not None}
-        return ", ".join(_named(name, figure(value, digits)) for name, value in known.items())
-
-    def parts(self, digits: int = 4) -> list[str]:
-        """Amount, time left, figures and speed, the most wanted first; the speed only when no figure is one."""
-        amount = self.amount() if self.done or self.total else ""
-        speed = "" if any(name.endswith("_per_s") for name in self.figures) else self.speed()
-        return [part for part in (amount, self.left(), self.shown_figures(digits), speed) if part]
-
-    def line(self) -> str:
-        """All of it on one line."""
-        parts = self.parts()
-        return f"{self.what}: {', '.join(parts)}" if parts else self.what
-
-
-def _named(name: str, value: str) -> str:
-    """A figure with its name, a rate with its unit."""
-    unit, rate, _ = name.partition("_per_s")
-    return f"{value} {unit}/s" if rate else f"{name.replace('_', ' ')} {value}"
 
 
 class _Open:
