@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from kaggle_kit.cells import rows_table
 from kaggle_kit.config import Project
-from kaggle_kit.embeddings import find_file
+from kaggle_kit.embeddings import closest, file_if_there
 from kaggle_kit.errors import DataError, MissingError, UsageError, storage_errors
 from kaggle_kit.files import atomic_writer, sha256_of
 from kaggle_kit.kaggle_service import KaggleService, RemoteFile, unpack
@@ -180,10 +180,7 @@ class _Fetch:
         entry = self.manifest.files.get(name)
         if entry is not None and self.manifest.place(entry).is_file():
             return self.manifest.place(entry)
-        try:
-            return find_file(name, slug=self.slug, data_dir=self.data_dir, environ=self._environ)
-        except MissingError:
-            return None
+        return file_if_there(name, slug=self.slug, data_dir=self.data_dir, environ=self._environ)
 
     def _recognise(self, name: str) -> None:
         """Enter a file that is there into the result, and into the manifest unless it is a notebook's mount."""
@@ -491,29 +488,6 @@ class _Part:
 
     def finish(self, summary: str = "") -> None:
         self._task.finish(summary)
-
-
-def closest(name: str, names: Iterable[str], *, agreement: int = 1) -> str | None:
-    """The one of ``names`` that is ``name``, or else shares most of its last parts; None when none or several do.
-
-    Args:
-        agreement: how many last parts must be the same.
-    """
-    wanted = PurePosixPath(name)
-    scored: dict[int, list[str]] = {}
-    for candidate in names:
-        if candidate == name:
-            return candidate
-        scored.setdefault(_agreement(PurePosixPath(candidate), wanted), []).append(candidate)
-    best = max(scored, default=0)
-    return scored[best][0] if best >= agreement and len(scored[best]) == 1 else None
-
-
-def _agreement(path: PurePosixPath, wanted: PurePosixPath) -> int:
-    pairs = zip(reversed(path.parts), reversed(wanted.parts), strict=False)
-    return next(
-        (count for count, (one, other) in enumerate(pairs) if one != other), min(len(path.parts), len(wanted.parts))
-    )
 
 
 def _is_archive(source: Path) -> bool:
