@@ -57,16 +57,16 @@ class _Open:
     """The pieces of work that are being watched, in the order in which they began."""
 
     def __init__(self) -> None:
-        self._tasks: list[weakref.ref[_LineTask | _OneLineTask]] = []  # one that an error cut short is not held
+        self._tasks: list[weakref.ref[_WrittenTask]] = []  # one that an error cut short is not held
 
     def __bool__(self) -> bool:
         return any(task() for task in self._tasks)
 
-    def add(self, task: _LineTask | _OneLineTask) -> None:
+    def add(self, task: _WrittenTask) -> None:
         """A piece of work began."""
         self._tasks.append(weakref.ref(task))
 
-    def end(self, task: _LineTask | _OneLineTask) -> None:
+    def end(self, task: _WrittenTask) -> None:
         """A piece of work is no longer open."""
         self._tasks = [one for one in self._tasks if one() is not task]
 
@@ -75,62 +75,85 @@ class _Open:
         return "; ".join(task.measure.line() for one in reversed(self._tasks) if (task := one()) is not None)
 
 
-class Lines:
+class _Written:
+    """Progress in words: all that is open on one line, every ``interval_s`` seconds."""
+
+    def __init__(self, interval_s: float, now: Callable[[], float]) -> None:
+        self.interval_s = interval_s
+        self.now = now
+        self.open = _Open()
+        self._last = now() - interval_s
+
+    def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
+        """Begin to watch ``what``."""
+        task = _WrittenTask(self, Measure(what, total, unit, self.now, done=done))
+        self.open.add(task)
+        return task
+
+    def tick(self) -> None:
+        """Show where all that is open is, if it is time to."""
+        if self.now() - self._last >= self.interval_s:
+            self._last = self.now()
+            self.show(self.open.line())
+
+    def show(self, line: str) -> None:
+        """Write a line."""
+        raise NotImplementedError
+
+    def ended(self, measure: Measure, summary: str) -> None:
+        """Write how work ended, if that is worth a line."""
+        raise NotImplementedError
+
+
+class _WrittenTask:
+    def __init__(self, screen: _Written, measure: Measure) -> None:
+        self.screen = screen
+        self.measure = measure
+
+    def update(self, done: float, **figures: object) -> None:
+        """Show where the work is, if it is time to."""
+        self.measure.update(done, figures)
+        self.screen.tick()
+
+    def finish(self, summary: str = "") -> None:
+        """The work is no longer among what is open."""
+        self.screen.open.end(self)
+        self.screen.ended(self.measure, clean(summary))
+
+
+class Lines(_Written):
     """One line for each finished piece of work that has something to tell, and every ``interval_s`` seconds in between."""
 
     def __init__(
         self, console: Console, *, interval_s: float = LINE_INTERVAL_S, now: Callable[[], float] = time.monotonic
     ) -> None:
+        super().__init__(interval_s, now)
         self.console = console
-        self.interval_s = interval_s
-        self.now = now
-        self.open = _Open()
-        self._last = 0.0
 
     def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
-        """Begin to watch ``what``."""
-        task = _LineTask(self, Measure(what, total, unit, self.now, done=done))
+        """Begin to watch ``what``; the first line about it comes no sooner than those after it."""
         if not self.open:
             self._last = self.now()
-        self.open.add(task)
-        return task
-
-    def tick(self) -> None:
-        """Say where all that is open is, if it is time to."""
-        if self.now() - self._last >= self.interval_s:
-            self._last = self.now()
-            self.say(self.open.line())
+        return super().start(what, total, unit, done=done)
 
     def note(self, text: str) -> None:
         """One line for people."""
-        self.say(clean(text))
+        self.show(clean(text))
 
-    def say(self, line: str) -> None:
+    def show(self, line: str) -> None:
         """Print a line whole, however wide: it goes to a file or a log."""
         self.console.print(Text(line), soft_wrap=True)
 
+    def ended(self, measure: Measure, summary: str) -> None:
+        """Say how work ended; without a summary it is mentioned when it took long enough to have been noticed."""
+        took = measure.now() - measure.begun
+        if summary:
+            self.show(summary)
+        elif took >= self.interval_s:
+            self.show(f"{measure.what}: done in {duration(took)}")
+
     def close(self) -> None:
         """Nothing stays open."""
-
-
-class _LineTask:
-    def __init__(self, screen: Lines, measure: Measure) -> None:
-        self.screen = screen
-        self.measure = measure
-
-    def update(self, done: float, **figures: object) -> None:
-        """Say where the work is, if it is time to."""
-        self.measure.update(done, figures)
-        self.screen.tick()
-
-    def finish(self, summary: str = "") -> None:
-        """Say how it ended; work without a summary is mentioned when it took long enough to have been noticed."""
-        self.screen.open.end(self)
-        took = self.measure.now() - self.measure.begun
-        if summary:
-            self.screen.say(clean(summary))
-        elif took >= self.screen.interval_s:
-            self.screen.say(f"{self.measure.what}: done in {duration(took)}")
 
 
 class CellOutput:
@@ -164,8 +187,11 @@ class CellOutput:
             self._handle.update(bundle, raw=True)
 
 
-class OneLine:
-    """A notebook's cell: one line that is replaced, below a line that stays for each summary and note."""
+class OneLine(_Written):
+    """A notebook's cell: one line that is replaced, below a line that stays for each summary and note.
+
+    It is not written anew more often than an eye can follow.
+    """
 
     def __init__(
         self,
@@ -174,31 +200,20 @@ class OneLine:
         interval_s: float = 0.2,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(interval_s, now)
         self.output = output or CellOutput()
-        self.interval_s = interval_s
-        self.now = now
-        self.open = _Open()
         self._kept: list[str] = []
         self._line = ""
-        self._last = now() - interval_s
-
-    def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
-        """Begin to watch ``what``."""
-        task = _OneLineTask(self, Measure(what, total, unit, self.now, done=done))
-        self.open.add(task)
-        return task
-
-    def tick(self) -> None:
-        """Write the line anew, not more often than an eye can follow."""
-        if self.now() - self._last >= self.interval_s:
-            self._last = self.now()
-            self.replace(self.open.line())
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self.replace(clean(text), stay=True)
+        self.show(clean(text), stay=True)
 
-    def replace(self, line: str, *, stay: bool = False) -> None:
+    def ended(self, measure: Measure, summary: str) -> None:
+        """Leave the summary, or nothing."""
+        self.show(summary, stay=bool(summary))
+
+    def show(self, line: str, *, stay: bool = False) -> None:
         """Replace the line that is shown; ``stay`` leaves it and goes on below."""
         if self.output.begins():
             self._kept, self._line = [], ""
@@ -211,20 +226,4 @@ class OneLine:
 
     def close(self) -> None:
         """Leave what stays, and nothing else."""
-        self.replace("")
-
-
-class _OneLineTask:
-    def __init__(self, screen: OneLine, measure: Measure) -> None:
-        self.screen = screen
-        self.measure = measure
-
-    def update(self, done: float, **figures: object) -> None:
-        """Show where the work is."""
-        self.measure.update(done, figures)
-        self.screen.tick()
-
-    def finish(self, summary: str = "") -> None:
-        """Leave the summary, or nothing."""
-        self.screen.open.end(self)
-        self.screen.replace(clean(summary), stay=bool(summary))
+        self.show("")
