@@ -26,7 +26,7 @@ LINE_INTERVAL_S = 30.0
 
 def progress_on(console: Console, *, interval_s: float = LINE_INTERVAL_S) -> Bars | Lines | OneLine:
     """The kind of progress that suits where ``console`` writes."""
-    if in_notebook():
+    if in_watched_kernel():
         return OneLine()
     if not console.is_terminal or console.is_dumb_terminal:
         return Lines(console, interval_s=interval_s)
@@ -40,7 +40,7 @@ def in_kernel() -> bool:
     return "ipykernel" in sys.modules
 
 
-def in_notebook() -> bool:
+def in_watched_kernel() -> bool:
     """Whether this process is the kernel of a notebook that a person looks at."""
     return in_kernel() and os.environ.get(RUN_TYPE) != "Batch"
 
