@@ -62,6 +62,6 @@ def in_notebook(environ: Mapping[str, str] = os.environ) -> bool:
     return bool(environ.get(RUN_TYPE) or environ.get(ROOT_VARIABLE))
 
 
-def notebook_folders(environ: Mapping[str, str] = os.environ, default: Path = Path("/")) -> NotebookFolders:
+def notebook_folders(environ: Mapping[str, str] = os.environ) -> NotebookFolders:
     """The folders of the notebook that this runs in; ``KK_NOTEBOOK_ROOT`` moves them."""
-    return NotebookFolders(Path(environ.get(ROOT_VARIABLE) or default))
+    return NotebookFolders(Path(environ.get(ROOT_VARIABLE) or "/"))

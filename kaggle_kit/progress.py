@@ -48,6 +48,53 @@ class Silence:
 
 SILENCE = Silence()
 
+
+class InAll:
+    """A ``Progress`` that shows each download, and above them all of them together.
+
+    Args:
+        progress: where to show them.
+        what: what all of them are.
+        total: bytes of all.
+        there: bytes of them that earlier calls left.
+    """
+
+    def __init__(self, progress: Progress, what: str, total: float, there: float) -> None:
+        self._progress = progress
+        self._task = progress.start(what, total, "B", done=there)
+        self._done = there
+
+    def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
+        """Begin to watch one download."""
+        return _Part(self, self._progress.start(what, total, unit, done=done), done)
+
+    def note(self, text: str) -> None:
+        """One line for people."""
+        self._progress.note(text)
+
+    def add(self, count: float) -> None:
+        """``count`` more bytes are there."""
+        self._done += count
+        self._task.update(self._done)
+
+    def finish(self) -> None:
+        """All are there."""
+        self._task.finish()
+
+
+class _Part:
+    def __init__(self, whole: InAll, task: Task, done: float) -> None:
+        self._whole, self._task, self._done = whole, task, done
+
+    def update(self, done: float, **figures: object) -> None:
+        self._task.update(done, **figures)
+        self._whole.add(done - self._done)
+        self._done = done
+
+    def finish(self, summary: str = "") -> None:
+        self._task.finish(summary)
+
+
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 

@@ -6,7 +6,7 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 import pytest
@@ -92,6 +92,37 @@ def imports(module: Path) -> Iterator[tuple[str, bool]]:
             yield name, id(node) in top
 
 
+def dotted(module: Path) -> str:
+    """``kaggle_kit.training.loop`` for ``training/loop.py``, ``kaggle_kit.training`` for ``training/__init__.py``."""
+    parts = module.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(module: Path, known: Set[str]) -> Iterator[str]:
+    """Those of the package's modules that a module imports anywhere; ``from package import module`` means the module."""
+    for node in _run_at_all(ast.parse(module.read_text(encoding="utf-8"))):
+        for name in _names(node, module):
+            if isinstance(node, ast.ImportFrom):
+                whole = [name] if name in known else [name.rpartition(".")[0]]  # else a name of the public API
+                inner = {f"{name}.{alias.name}" for alias in node.names} & known
+                yield from inner or whole
+            else:
+                yield name
+
+
+def way_back(module: str, below: dict[str, set[str]]) -> list[str] | None:
+    """The shortest way from a module over what it imports to itself; None when there is none."""
+    ways, seen = [[module]], set[str]()
+    for way in ways:
+        for other in sorted(below[way[-1]]):
+            if other == module:
+                return [*way, module]
+            if other not in seen:
+                seen.add(other)
+                ways.append([*way, other])
+    return None
+
+
 def _names(node: ast.AST, module: Path) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
@@ -150,6 +181,14 @@ def test_module_imports_only_its_own_part_and_lower_layers(module):
         if not (below or other == own or (other, own) in ORDER_WITHIN):
             wrong.append(name)
     assert not wrong, f"{module.name} (layer {layer_of(own)}) imports upwards or sideways: {wrong}"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """At run time or inside functions: two modules that need each other hide a third, which both need."""
+    known = {dotted(module) for module in modules()}
+    below = {dotted(module): known.intersection(imported_modules(module, known)) for module in modules()}
+    circles = [circle for module in below if (circle := way_back(module, below)) and module == min(circle)]
+    assert not circles, "\n".join(" -> ".join(circle) for circle in circles)
 
 
 @pytest.mark.parametrize("module", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -66,6 +67,37 @@ def setting_option(*flags: str, key: str, help: str = "", **attributes: Any) -> 
     )
 
 
+def submitting_options(*, dry_run: str, confirm: str, force: str) -> Decorator:
+    """What a command that submits has; the texts say what the three do there."""
+    return _stack(
+        click.option(
+            "-m", "--message", default="", metavar="TEXT", help="What is new about it; stands in the history."
+        ),
+        click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the score."),
+        click.option("--dry-run", is_flag=True, help=dry_run),
+        click.option("--confirm", is_flag=True, help=confirm),
+        click.option("--force", is_flag=True, help=force),
+    )
+
+
+def sparing_options(*, newest: str, best: str, old: str) -> Decorator:
+    """What pruning leaves alone; the texts say of what."""
+    count, days = click.IntRange(min=0), click.FloatRange(min=0)
+    return _stack(
+        click.option("--keep-newest", type=count, default=10, show_default=True, metavar="N", help=newest),
+        click.option("--keep-best", type=count, default=5, show_default=True, metavar="N", help=best),
+        click.option("--older-than", type=days, default=0.0, show_default=True, metavar="DAYS", help=old),
+    )
+
+
+def removing_options(command: Any) -> Any:
+    """``--dry-run`` and ``--yes``: whether what was planned is removed."""
+    return _stack(
+        click.option("--dry-run", is_flag=True, help="Show what would go, and remove nothing."),
+        click.option("-y", "--yes", is_flag=True, help="Do not ask."),
+    )(command)
+
+
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
     """Seconds from ``90``, ``90s``, ``10m``, ``1h30m``."""
 
@@ -112,6 +144,11 @@ class Shares(click.ParamType):  # type: ignore[type-arg]
         if not shares or not all(0 < share <= 1 for share in shares):
             self.fail(f"{value!r} is no list of shares such as .1,.25,.5,1", param, ctx)
         return shares
+
+
+def _stack(*options: Decorator) -> Decorator:
+    """Several options as one; help shows them in this order."""
+    return lambda command: functools.reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
 def _flag(names: str | list[str], attribute: str, help_text: str) -> click.Option:

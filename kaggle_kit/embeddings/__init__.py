@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from kaggle_kit.embeddings.leaks import sum_leaks as sum_leaks
     from kaggle_kit.embeddings.load import load_test as load_test
     from kaggle_kit.embeddings.load import read_pairs as read_pairs
+    from kaggle_kit.embeddings.locate import closest as closest
+    from kaggle_kit.embeddings.locate import file_if_there as file_if_there
     from kaggle_kit.embeddings.locate import find_file as find_file
     from kaggle_kit.embeddings.lookalikes import Lookalikes as Lookalikes
     from kaggle_kit.embeddings.lookalikes import find_lookalikes as find_lookalikes
@@ -55,8 +57,10 @@ _PLACES = {
     "apply_data_settings": "cleaning",
     "cache_folder": "cache",
     "clear_cache": "cache",
+    "closest": "locate",
     "data_report": "report",
     "domain_distances": "report",
+    "file_if_there": "locate",
     "find_file": "locate",
     "find_leaks": "leaks",
     "find_lookalikes": "lookalikes",

@@ -1,4 +1,4 @@
-"""Where a file of the competition lies: in the project, or mounted in a notebook.
+"""Where a file of the competition lies: in the project, or mounted in a notebook; which name of a list is its.
 
 A competition names its files with folders (``train/train/train.npz``). On laptops they are found as unzipped, with
 the doubled folder undone, or flat; in a notebook below ``/kaggle/input``.
@@ -7,21 +7,14 @@ the doubled folder undone, or flat; in a notebook below ``/kaggle/input``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePath, PurePosixPath
 
 from kaggle_kit.errors import MissingError
 from kaggle_kit.notebook import in_notebook, notebook_folders
 
 
-def find_file(
-    name: str,
-    *,
-    slug: str,
-    data_dir: Path,
-    environ: Mapping[str, str] = os.environ,
-    notebook_root: Path = Path("/"),
-) -> Path:
+def find_file(name: str, *, slug: str, data_dir: Path, environ: Mapping[str, str] = os.environ) -> Path:
     """The file that the competition calls ``name``.
 
     Looked for in ``data_dir/<slug>`` and ``data_dir``, in the three layouts; then in the two places where a notebook
@@ -31,50 +24,45 @@ def find_file(
         name: as the competition names it, such as ``train/train/train.npz``.
         slug: the competition's name.
         data_dir: the project's data folder.
-        environ: ``KAGGLE_KERNEL_RUN_TYPE`` says that this is a notebook; ``KK_NOTEBOOK_ROOT`` moves
-            ``notebook_root``.
-        notebook_root: the folder that holds ``kaggle/input``.
+        environ: ``KAGGLE_KERNEL_RUN_TYPE`` says that this is a notebook; ``KK_NOTEBOOK_ROOT`` also where the folder is
+            that holds ``kaggle/input``.
 
     Raises:
         MissingError: with every place that was looked at.
     """
-    inputs = notebook_folders(environ, notebook_root).input
-    places = [*_places(name, slug, data_dir, environ, notebook_root)]
-    for place in places:
-        if place.is_file():
-            return place
-    if in_notebook(environ):
-        found = _by_last_part(inputs, name)
-        if found:
-            return found
-    looked = "\n  ".join(str(place) for place in dict.fromkeys(places))
-    more = f"\n  and for {PurePosixPath(name).name} anywhere below {inputs}" if in_notebook(environ) else ""
+    there = file_if_there(name, slug=slug, data_dir=data_dir, environ=environ)
+    if there is not None:
+        return there
+    looked = "\n  ".join(str(place) for place in dict.fromkeys(_places(name, slug, data_dir, environ)))
+    mounts = _searched(environ)
+    more = f"\n  and for {PurePosixPath(name).name} anywhere below {mounts}" if mounts is not None else ""
     raise MissingError(
         f"{name} of {slug} is not there; looked for\n  {looked}{more}",
         "kk fetch downloads it; kk fetch --from DIR takes files that you already have",
     )
 
 
-def find_folder(
-    name: str,
-    *,
-    slug: str,
-    data_dir: Path,
-    environ: Mapping[str, str] = os.environ,
-    notebook_root: Path = Path("/"),
-) -> Path | None:
+def file_if_there(name: str, *, slug: str, data_dir: Path, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The file as :func:`find_file` finds it; None when it is nowhere."""
+    places = _places(name, slug, data_dir, environ)
+    there = next((place for place in places if place.is_file()), None)
+    mounts = _searched(environ)
+    return _by_last_part(mounts, name) if there is None and mounts is not None else there
+
+
+def find_folder(name: str, *, slug: str, data_dir: Path) -> Path | None:
     """The folder that the competition calls ``name`` (``train/train/Images``); None when it is nowhere.
 
     Looked for as a file is in :func:`find_file`, but for the search by last part.
     """
-    places = _places(name, slug, data_dir, environ, notebook_root)
+    places = _places(name, slug, data_dir, os.environ)
     return next((place for place in places if place.is_dir()), None)
 
 
-def _places(name: str, slug: str, data_dir: Path, environ: Mapping[str, str], notebook_root: Path) -> Iterator[Path]:
+def _places(name: str, slug: str, data_dir: Path, environ: Mapping[str, str]) -> Iterator[Path]:
     """Where the competition's own names may lead, best first."""
     yield from project_places(name, slug=slug, data_dir=data_dir)
-    for mount in notebook_folders(environ, notebook_root).competition(slug):
+    for mount in notebook_folders(environ).competition(slug):
         for layout in layouts(name):
             yield mount / layout
 
@@ -94,14 +82,35 @@ def layouts(name: str) -> list[PurePosixPath]:
     return list(dict.fromkeys([whole, undoubled, PurePosixPath(whole.name)]))
 
 
+def _searched(environ: Mapping[str, str]) -> Path | None:
+    """Below what a file is looked for by its last part: a notebook's mounts; None outside of one."""
+    return notebook_folders(environ).input if in_notebook(environ) else None
+
+
 def _by_last_part(inputs: Path, name: str) -> Path | None:
     """The file below ``inputs`` of that last part whose folders agree best with ``name``."""
     wanted = PurePosixPath(name)
     found = [Path(folder) / wanted.name for folder, _, files in os.walk(inputs) if wanted.name in files]
-    return min(found, key=lambda path: (-_agreement(path, wanted), str(path)), default=None)
+    return min(found, key=lambda path: (-shared_last_parts(path, wanted), str(path)), default=None)
 
 
-def _agreement(path: Path, wanted: PurePosixPath) -> int:
+def closest(name: str, names: Iterable[str], *, agreement: int = 1) -> str | None:
+    """The one of ``names`` that is ``name``, or else shares most of its last parts; None when none or several do.
+
+    Args:
+        agreement: how many last parts must be the same.
+    """
+    wanted = PurePosixPath(name)
+    scored: dict[int, list[str]] = {}
+    for candidate in names:
+        if candidate == name:
+            return candidate
+        scored.setdefault(shared_last_parts(PurePosixPath(candidate), wanted), []).append(candidate)
+    best = max(scored, default=0)
+    return scored[best][0] if best >= agreement and len(scored[best]) == 1 else None
+
+
+def shared_last_parts(path: PurePath, wanted: PurePath) -> int:
     """How many of the last parts of both are the same."""
     count = 0
     for one, other in zip(reversed(path.parts), reversed(wanted.parts), strict=False):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
+from urllib.parse import urljoin
 
 from kaggle_kit.errors import ServiceError
 from kaggle_kit.settings import ServiceSettings
 
 from .answers import Row, field, text
 from .connection import Connection
-from .failures import Call, GaveUp, Refusal, Trouble, explain
+from .endpoint import check_link
+from .failures import AnswerLost, Call, GaveUp, Refusal, Trouble, explain
 from .official import official_client_class
 
 _MOST_PAGES = 10_000
@@ -95,6 +97,53 @@ class Calls:
             return act()
         except (Refusal, Trouble, GaveUp) as failure:
             raise explain(failure, self.filled(call)) from None
+
+    def once(self, method: str, request: Any, call: Call, lost: Callable[[str], AnswerLost]) -> Row:
+        """The answer to a call that makes something: it is never made again when it may have been heard.
+
+        Args:
+            lost: the error for that case; is told what happened.
+
+        Raises:
+            AnswerLost: whether the call was heard is not known.
+            KaggleKitError: it was not, or it was refused.
+        """
+        try:
+            return self.answer(method, request)
+        except (Refusal, Trouble, GaveUp) as failure:
+            last = failure.failure if isinstance(failure, GaveUp) else failure
+            if last.processed:
+                raise lost(str(last)) from None
+            raise explain(failure, self.filled(call)) from None
+
+    def answer_if_there(
+        self, method: str, request: Any, call: Call, *, absent: Collection[int] = (403, 404)
+    ) -> Row | None:
+        """The answer of what is asked about; None when the service refuses it with one of the statuses ``absent``.
+
+        What does not exist is refused in either way: as missing, or as somebody else's.
+        """
+
+        def asked() -> Row | None:
+            try:
+                return self.answer(method, request)
+            except Refusal as refusal:
+                if refusal.status in absent:
+                    return None
+                raise
+
+        return self.explained(asked, call)
+
+    def upload_link(self, answer: Row, without: str) -> tuple[str, str]:
+        """The token of the file to be and the signed link to send it to, in an answer that starts an upload.
+
+        Raises:
+            ServiceError: ``without`` says that one of them is not there; or the link is not safe to use.
+        """
+        token, link = text(answer, "token"), str(field(answer, "createUrl") or "")
+        if not token or not link:
+            raise ServiceError(f"{self.who} {without}", "run it again later")
+        return token, check_link(urljoin(self.connection.endpoint.url or "", link), "the upload")
 
     def filled(self, call: Call) -> Call:
         """``call`` with whom we speak to and as whom."""

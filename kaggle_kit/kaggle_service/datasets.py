@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
 
 from kaggle_kit.errors import ServiceError
 from kaggle_kit.progress import SILENCE, Progress
@@ -15,8 +14,7 @@ from kaggle_kit.settings import ServiceSettings
 from .answers import field, text
 from .calls import Calls
 from .connection import DATASETS, Connection
-from .endpoint import check_link
-from .failures import WEB, AnswerLost, Call, GaveUp, Refusal, Trouble, explain
+from .failures import WEB, AnswerLost, Call
 from .official import official_client_class
 from .upload import Upload
 
@@ -71,15 +69,8 @@ class Datasets:
         owner, _, slug = ref.partition("/")
         request = self._calls.request("ApiGetDatasetStatusRequest", owner_slug=owner, dataset_slug=slug)
         call = self._call(f"asking for the data set {ref}", ref)
-        try:
-            value = field(self._calls.answer("GetDatasetStatus", request), "status")
-        except Refusal as refusal:
-            if refusal.status in (403, 404):  # one that does not exist is refused in either way
-                return None
-            raise explain(refusal, self._calls.filled(call)) from None
-        except (Trouble, GaveUp) as failure:
-            raise explain(failure, self._calls.filled(call)) from None
-        return _state(value)
+        answer = self._calls.answer_if_there("GetDatasetStatus", request, call)
+        return None if answer is None else _state(field(answer, "status"))
 
     def create(self, ref: str, title: str, files: Sequence[Path]) -> Published:
         """Make the private data set ``owner/slug`` of ``files``.
@@ -108,17 +99,15 @@ class Datasets:
         return self._made("CreateDatasetVersion", request, ref)
 
     def _made(self, method: str, request: Any, ref: str) -> Published:
-        call = self._call(f"making the data set {ref}", ref)
-        try:
-            answer = self._calls.answer(method, request)
-        except (Refusal, Trouble, GaveUp) as failure:
-            last = failure.failure if isinstance(failure, GaveUp) else failure
-            if last.processed:
-                raise AnswerLost(
-                    f"{self._calls.who} was asked for the data set {ref}, and whether it took it is not known: {last}",
-                    f"look at {self.page(ref)} before trying again",
-                ) from None
-            raise explain(failure, self._calls.filled(call)) from None
+        answer = self._calls.once(
+            method,
+            request,
+            self._call(f"making the data set {ref}", ref),
+            lambda why: AnswerLost(
+                f"{self._calls.who} was asked for the data set {ref}, and whether it took it is not known: {why}",
+                f"look at {self.page(ref)} before trying again",
+            ),
+        )
         refused = text(answer, "error")
         if refused or text(answer, "status").lower() == "error":
             raise ServiceError(
@@ -155,10 +144,7 @@ class Datasets:
             last_modified_epoch_seconds=int(status.st_mtime),
         )
         answer = self._blobs.rpc("StartBlobUpload", request, Call(f"sending {path.name}", link=f"{WEB}/datasets"))
-        token, link = text(answer, "token"), str(field(answer, "createUrl") or "")
-        if not token or not link:
-            raise ServiceError(f"{self._calls.who} started no upload of {path.name}", "run it again later")
-        return token, check_link(urljoin(self._connection.endpoint.url or "", link), "the upload")
+        return self._blobs.upload_link(answer, f"started no upload of {path.name}")
 
     def _call(self, doing: str, ref: str) -> Call:
         return Call(doing, missing=f"no data set {ref!r} that is yours", link=self.page(ref))

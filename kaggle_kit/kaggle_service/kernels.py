@@ -184,16 +184,15 @@ class Kernels:
         """
         call = self._call(f"pushing {push.kernel}", push.kernel)
         request = self._calls.request("ApiSaveKernelRequest", **_wire(push))
-        try:
-            answer = self._calls.answer("SaveKernel", request)
-        except (Refusal, Trouble, GaveUp) as failure:
-            last = failure.failure if isinstance(failure, GaveUp) else failure
-            if last.processed:
-                raise AnswerLost(
-                    f"{self._calls.who} was asked to run {push.kernel}, and whether it does is not known: {last}",
-                    f"kk remote status finds out; or look at {self.page(push.kernel)}",
-                ) from None
-            raise explain(failure, self._calls.filled(call)) from None
+        answer = self._calls.once(
+            "SaveKernel",
+            request,
+            call,
+            lambda why: AnswerLost(
+                f"{self._calls.who} was asked to run {push.kernel}, and whether it does is not known: {why}",
+                f"kk remote status finds out; or look at {self.page(push.kernel)}",
+            ),
+        )
         return self._pushed(push, answer)
 
     def _pushed(self, push: Push, answer: Row) -> Pushed:
@@ -222,14 +221,9 @@ class Kernels:
         """The current version of a notebook if its code holds ``marker``; None when it does not, or there is none."""
         owner, slug = kernel.split("/")
         request = self._calls.request("ApiGetKernelRequest", user_name=owner, kernel_slug=slug)
-        try:
-            answer = self._calls.answer("GetKernel", request)
-        except Refusal as refusal:
-            if refusal.status in (403, 404):  # one that does not exist is refused in either way
-                return None
-            raise explain(refusal, self._calls.filled(self._call(f"looking up {kernel}", kernel))) from None
-        except (Trouble, GaveUp) as failure:
-            raise explain(failure, self._calls.filled(self._call(f"looking up {kernel}", kernel))) from None
+        answer = self._calls.answer_if_there("GetKernel", request, self._call(f"looking up {kernel}", kernel))
+        if answer is None:
+            return None
         metadata, blob = field_of(answer, "metadata") or {}, field_of(answer, "blob") or {}
         version = whole(metadata, "currentVersionNumber")
         if marker not in str(field_of(blob, "source") or "") or not version:
@@ -283,14 +277,14 @@ class Kernels:
     def quota(self) -> dict[str, Quota]:
         """The hours left this week, by accelerator (``gpu``, ``tpu``); empty when the service does not tell."""
         request = self._calls.request("ApiGetAcceleratorQuotaStatisticsRequest")
-        try:
-            answer = self._calls.answer("GetAcceleratorQuotaStatistics", request)
-        except Refusal as refusal:
-            if refusal.status in (403, 404, 501):  # a server without the call, or a token that may not ask
-                return {}
-            raise explain(refusal, self._calls.filled(Call("asking for the hours left"))) from None
-        except (Trouble, GaveUp) as failure:
-            raise explain(failure, self._calls.filled(Call("asking for the hours left"))) from None
+        answer = self._calls.answer_if_there(
+            "GetAcceleratorQuotaStatistics",
+            request,
+            Call("asking for the hours left"),
+            absent=(403, 404, 501),  # a server without the call, or a token that may not ask
+        )
+        if answer is None:
+            return {}
         refreshes = moment(answer, "quotaRefreshTime")
         rows = {kind: field_of(answer, f"{kind}Quota") for kind in ("gpu", "tpu")}
         return {kind: _quota(row, refreshes) for kind, row in rows.items() if isinstance(row, Mapping)}

@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
 
-from kaggle_kit.errors import CredentialsError, KaggleKitError, MissingError, ServiceError
+from kaggle_kit.errors import CredentialsError, KaggleKitError, MissingError
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import ServiceSettings
 
@@ -37,8 +36,7 @@ from .connection import COMPETITIONS, Connection
 from .credentials import Credentials
 from .datasets import Datasets
 from .download import Download, Downloaded
-from .endpoint import check_link
-from .failures import AnswerLost, Call, GaveUp, Refusal, Trouble, explain, next_reset, rules_not_accepted
+from .failures import AnswerLost, Call, next_reset, rules_not_accepted
 from .kernels import Kernels
 from .upload import Upload
 
@@ -301,12 +299,7 @@ class KaggleService:
             last_modified_epoch_seconds=int(status.st_mtime),
         )
         answer = self._calls.rpc("StartSubmissionUpload", request, call)
-        token, link = text(answer, "token"), str(field(answer, "createUrl") or "")
-        if not token or not link:
-            raise ServiceError(
-                f"{self.name} started no upload: no token or no link in its answer", "run it again later"
-            )
-        return token, check_link(urljoin(self.endpoint or "", link), "the upload")
+        return self._calls.upload_link(answer, "started no upload: no token or no link in its answer")
 
     def create_submission(self, slug: str, token: str, description: str) -> int:
         """Submit an uploaded file; the service's number of the submission.
@@ -339,13 +332,7 @@ class KaggleService:
 
     def _create(self, method: str, request: Any, slug: str) -> int:
         call = Call("submitting", slug=slug, missing=f"no competition {slug!r}, or no such file or notebook")
-        try:
-            answer = self._calls.answer(method, request)
-        except (Refusal, Trouble, GaveUp) as failure:
-            last = failure.failure if isinstance(failure, GaveUp) else failure
-            if last.processed:
-                raise self._answer_lost(str(last)) from None
-            raise explain(failure, self._calls.filled(call)) from None
+        answer = self._calls.once(method, request, call, self._answer_lost)
         ref = whole(answer, "ref")
         if not ref:
             raise self._answer_lost(text(answer, "message") or "it gave no number of the submission")

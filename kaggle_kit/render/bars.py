@@ -11,7 +11,7 @@ from rich.progress import Task as BarTask
 from rich.text import Text
 
 from kaggle_kit.progress import Task
-from kaggle_kit.render.progress import Measure
+from kaggle_kit.render.measure import Measure
 from kaggle_kit.render.text import clean
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -14,7 +14,8 @@ from rich.text import Text
 
 from kaggle_kit.notebook import KERNELS_PARENT, RUN_TYPE
 from kaggle_kit.progress import Task
-from kaggle_kit.render.text import clean, clock, duration, figure, size
+from kaggle_kit.render.measure import Measure
+from kaggle_kit.render.text import clean, duration
 
 if TYPE_CHECKING:
     from kaggle_kit.render.bars import Bars
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
 LINE_INTERVAL_S = 30.0
 """Seconds between two lines about the same work when nothing can be updated in place: a log is not a display."""
 
-_RATE_MEMORY_S = 30.0
-
 
 def progress_on(console: Console, *, interval_s: float = LINE_INTERVAL_S) -> Bars | Lines | OneLine:
     """The kind of progress that suits where ``console`` writes."""
-    if in_notebook():
+    if in_watched_kernel():
         return OneLine()
     if not console.is_terminal or console.is_dumb_terminal:
         return Lines(console, interval_s=interval_s)
@@ -41,7 +40,7 @@ def in_kernel() -> bool:
     return "ipykernel" in sys.modules
 
 
-def in_notebook() -> bool:
+def in_watched_kernel() -> bool:
     """Whether this process is the kernel of a notebook that a person looks at."""
     return in_kernel() and os.environ.get(RUN_TYPE) != "Batch"
 
@@ -54,104 +53,20 @@ def in_cell() -> bool:
     return in_kernel() or bool(os.environ.get(KERNELS_PARENT) or os.environ.get(RUN_TYPE))
 
 
-class Measure:
-    """How far a piece of work is, how fast it goes and how long it still takes."""
-
-    def __init__(
-        self,
-        what: str,
-        total: float | None,
-        unit: str,
-        now: Callable[[], float] = time.monotonic,
-        *,
-        done: float = 0.0,
-    ) -> None:
-        self.what = clean(what)
-        self.total = total
-        self.unit = unit
-        self.now = now
-        self.begun = now()
-        self.done = done
-        self.figures: Mapping[str, object] = {}
-        self._marks = [(self.begun, done)]
-
-    def update(self, done: float, figures: Mapping[str, object]) -> None:
-        """``done`` units are finished in all."""
-        self.done = done
-        self.figures = figures or self.figures
-        moment = self.now()
-        self._marks.append((moment, done))
-        while len(self._marks) > 2 and moment - self._marks[0][0] > _RATE_MEMORY_S:
-            self._marks.pop(0)
-
-    @property
-    def rate(self) -> float | None:
-        """Units a second lately; None before the first."""
-        (start, before), (end, after) = self._marks[0], self._marks[-1]
-        return (after - before) / (end - start) if end > start and after > before else None
-
-    @property
-    def left_s(self) -> float | None:
-        """Seconds until the end at this rate; None when unknown."""
-        rate = self.rate
-        return None if not rate or self.total is None else max(0.0, self.total - self.done) / rate
-
-    def amount(self) -> str:
-        """``12 of 100 epochs``, ``12.3 MB of 627 MB``."""
-        if self.unit == "B":
-            return size(self.done) + (f" of {size(self.total)}" if self.total is not None else "")
-        total = f" of {figure(self.total)}" if self.total is not None else ""
-        return f"{figure(self.done)}{total} {self.unit}".rstrip()
-
-    def speed(self) -> str:
-        """``3.1 epochs/s``, ``41 MB/s``; empty when unknown."""
-        if not self.rate or self.unit == "s":  # a wait goes at one second a second
-            return ""
-        if self.unit == "B":
-            return f"{size(self.rate)}/s"
-        return f"{figure(self.rate)} {self.unit}/s" if self.unit else f"{figure(self.rate)}/s"
-
-    def left(self) -> str:
-        """``0:42 left``; empty when unknown."""
-        return f"{clock(self.left_s)} left" if self.left_s is not None else ""
-
-    def shown_figures(self, digits: int = 4) -> str:
-        """``loss 1.234, mrr 0.456, 12,300 samples/s``."""
-        known = {clean(name): value for name, value in self.figures.items() if value is not None}
-        return ", ".join(_named(name, figure(value, digits)) for name, value in known.items())
-
-    def parts(self, digits: int = 4) -> list[str]:
-        """Amount, time left, figures and speed, the most wanted first; the speed only when no figure is one."""
-        amount = self.amount() if self.done or self.total else ""
-        speed = "" if any(name.endswith("_per_s") for name in self.figures) else self.speed()
-        return [part for part in (amount, self.left(), self.shown_figures(digits), speed) if part]
-
-    def line(self) -> str:
-        """All of it on one line."""
-        parts = self.parts()
-        return f"{self.what}: {', '.join(parts)}" if parts else self.what
-
-
-def _named(name: str, value: str) -> str:
-    """A figure with its name, a rate with its unit."""
-    unit, rate, _ = name.partition("_per_s")
-    return f"{value} {unit}/s" if rate else f"{name.replace('_', ' ')} {value}"
-
-
 class _Open:
     """The pieces of work that are being watched, in the order in which they began."""
 
     def __init__(self) -> None:
-        self._tasks: list[weakref.ref[_LineTask | _OneLineTask]] = []  # one that an error cut short is not held
+        self._tasks: list[weakref.ref[_WrittenTask]] = []  # one that an error cut short is not held
 
     def __bool__(self) -> bool:
         return any(task() for task in self._tasks)
 
-    def add(self, task: _LineTask | _OneLineTask) -> None:
+    def add(self, task: _WrittenTask) -> None:
         """A piece of work began."""
         self._tasks.append(weakref.ref(task))
 
-    def end(self, task: _LineTask | _OneLineTask) -> None:
+    def end(self, task: _WrittenTask) -> None:
         """A piece of work is no longer open."""
         self._tasks = [one for one in self._tasks if one() is not task]
 
@@ -160,62 +75,85 @@ class _Open:
         return "; ".join(task.measure.line() for one in reversed(self._tasks) if (task := one()) is not None)
 
 
-class Lines:
+class _Written:
+    """Progress in words: all that is open on one line, every ``interval_s`` seconds."""
+
+    def __init__(self, interval_s: float, now: Callable[[], float]) -> None:
+        self.interval_s = interval_s
+        self.now = now
+        self.open = _Open()
+        self._last = now() - interval_s
+
+    def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
+        """Begin to watch ``what``."""
+        task = _WrittenTask(self, Measure(what, total, unit, self.now, done=done))
+        self.open.add(task)
+        return task
+
+    def tick(self) -> None:
+        """Show where all that is open is, if it is time to."""
+        if self.now() - self._last >= self.interval_s:
+            self._last = self.now()
+            self.show(self.open.line())
+
+    def show(self, line: str) -> None:
+        """Write a line."""
+        raise NotImplementedError
+
+    def ended(self, measure: Measure, summary: str) -> None:
+        """Write how work ended, if that is worth a line."""
+        raise NotImplementedError
+
+
+class _WrittenTask:
+    def __init__(self, screen: _Written, measure: Measure) -> None:
+        self.screen = screen
+        self.measure = measure
+
+    def update(self, done: float, **figures: object) -> None:
+        """Show where the work is, if it is time to."""
+        self.measure.update(done, figures)
+        self.screen.tick()
+
+    def finish(self, summary: str = "") -> None:
+        """The work is no longer among what is open."""
+        self.screen.open.end(self)
+        self.screen.ended(self.measure, clean(summary))
+
+
+class Lines(_Written):
     """One line for each finished piece of work that has something to tell, and every ``interval_s`` seconds in between."""
 
     def __init__(
         self, console: Console, *, interval_s: float = LINE_INTERVAL_S, now: Callable[[], float] = time.monotonic
     ) -> None:
+        super().__init__(interval_s, now)
         self.console = console
-        self.interval_s = interval_s
-        self.now = now
-        self.open = _Open()
-        self._last = 0.0
 
     def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
-        """Begin to watch ``what``."""
-        task = _LineTask(self, Measure(what, total, unit, self.now, done=done))
+        """Begin to watch ``what``; the first line about it comes no sooner than those after it."""
         if not self.open:
             self._last = self.now()
-        self.open.add(task)
-        return task
-
-    def tick(self) -> None:
-        """Say where all that is open is, if it is time to."""
-        if self.now() - self._last >= self.interval_s:
-            self._last = self.now()
-            self.say(self.open.line())
+        return super().start(what, total, unit, done=done)
 
     def note(self, text: str) -> None:
         """One line for people."""
-        self.say(clean(text))
+        self.show(clean(text))
 
-    def say(self, line: str) -> None:
+    def show(self, line: str) -> None:
         """Print a line whole, however wide: it goes to a file or a log."""
         self.console.print(Text(line), soft_wrap=True)
 
+    def ended(self, measure: Measure, summary: str) -> None:
+        """Say how work ended; without a summary it is mentioned when it took long enough to have been noticed."""
+        took = measure.now() - measure.begun
+        if summary:
+            self.show(summary)
+        elif took >= self.interval_s:
+            self.show(f"{measure.what}: done in {duration(took)}")
+
     def close(self) -> None:
         """Nothing stays open."""
-
-
-class _LineTask:
-    def __init__(self, screen: Lines, measure: Measure) -> None:
-        self.screen = screen
-        self.measure = measure
-
-    def update(self, done: float, **figures: object) -> None:
-        """Say where the work is, if it is time to."""
-        self.measure.update(done, figures)
-        self.screen.tick()
-
-    def finish(self, summary: str = "") -> None:
-        """Say how it ended; work without a summary is mentioned when it took long enough to have been noticed."""
-        self.screen.open.end(self)
-        took = self.measure.now() - self.measure.begun
-        if summary:
-            self.screen.say(clean(summary))
-        elif took >= self.screen.interval_s:
-            self.screen.say(f"{self.measure.what}: done in {duration(took)}")
 
 
 class CellOutput:
@@ -249,8 +187,11 @@ class CellOutput:
             self._handle.update(bundle, raw=True)
 
 
-class OneLine:
-    """A notebook's cell: one line that is replaced, below a line that stays for each summary and note."""
+class OneLine(_Written):
+    """A notebook's cell: one line that is replaced, below a line that stays for each summary and note.
+
+    It is not written anew more often than an eye can follow.
+    """
 
     def __init__(
         self,
@@ -259,31 +200,20 @@ class OneLine:
         interval_s: float = 0.2,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(interval_s, now)
         self.output = output or CellOutput()
-        self.interval_s = interval_s
-        self.now = now
-        self.open = _Open()
         self._kept: list[str] = []
         self._line = ""
-        self._last = now() - interval_s
-
-    def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
-        """Begin to watch ``what``."""
-        task = _OneLineTask(self, Measure(what, total, unit, self.now, done=done))
-        self.open.add(task)
-        return task
-
-    def tick(self) -> None:
-        """Write the line anew, not more often than an eye can follow."""
-        if self.now() - self._last >= self.interval_s:
-            self._last = self.now()
-            self.replace(self.open.line())
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self.replace(clean(text), stay=True)
+        self.show(clean(text), stay=True)
 
-    def replace(self, line: str, *, stay: bool = False) -> None:
+    def ended(self, measure: Measure, summary: str) -> None:
+        """Leave the summary, or nothing."""
+        self.show(summary, stay=bool(summary))
+
+    def show(self, line: str, *, stay: bool = False) -> None:
         """Replace the line that is shown; ``stay`` leaves it and goes on below."""
         if self.output.begins():
             self._kept, self._line = [], ""
@@ -296,20 +226,4 @@ class OneLine:
 
     def close(self) -> None:
         """Leave what stays, and nothing else."""
-        self.replace("")
-
-
-class _OneLineTask:
-    def __init__(self, screen: OneLine, measure: Measure) -> None:
-        self.screen = screen
-        self.measure = measure
-
-    def update(self, done: float, **figures: object) -> None:
-        """Show where the work is."""
-        self.measure.update(done, figures)
-        self.screen.tick()
-
-    def finish(self, summary: str = "") -> None:
-        """Leave the summary, or nothing."""
-        self.screen.open.end(self)
-        self.screen.replace(clean(summary), stay=bool(summary))
+        self.show("")

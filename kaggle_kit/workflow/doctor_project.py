@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.archive import Listing, Record, RecordStore, RunStore, SubmissionStore
-from kaggle_kit.embeddings import find_file
+from kaggle_kit.embeddings import file_if_there
 from kaggle_kit.embeddings.npz import NpzFile
 from kaggle_kit.errors import CredentialsError, DataError, KaggleKitError, MissingError
 from kaggle_kit.files import sha256_of
@@ -20,7 +20,7 @@ from kaggle_kit.notebook import in_notebook, notebook_folders
 from kaggle_kit.progress import Silence, size
 from kaggle_kit.settings import duration_text
 from kaggle_kit.training.interrupts import MARGIN_SHARE
-from kaggle_kit.workflow.doctor import BAD, GOOD, WARNING, Check, Finding, Surroundings
+from kaggle_kit.workflow.diagnosis import BAD, GOOD, WARNING, Check, Finding, Surroundings
 from kaggle_kit.workflow.keep import submission_chain
 from kaggle_kit.workflow.manifest import Manifest
 from kaggle_kit.workflow.session_clock import notebook_session
@@ -84,9 +84,8 @@ def data(around: Surroundings) -> Iterator[Finding]:
     for name in sorted(
         competition.files.required, key=lambda name: name not in arrays or name != competition.files.train
     ):
-        try:
-            path = find_file(name, slug=competition.slug, data_dir=around.project.data_dir, environ=around.environ)
-        except MissingError:
+        path = file_if_there(name, slug=competition.slug, data_dir=around.project.data_dir, environ=around.environ)
+        if path is None:
             yield _not_there(around, name)
             continue
         if name not in arrays:  # a table or the sample submission of a competition without embeddings

@@ -15,14 +15,14 @@ from filelock import FileLock, Timeout
 
 from kaggle_kit.cells import rows_table
 from kaggle_kit.config import Project
-from kaggle_kit.embeddings import find_file
+from kaggle_kit.embeddings import closest, file_if_there
 from kaggle_kit.errors import DataError, MissingError, UsageError, storage_errors
 from kaggle_kit.files import atomic_writer, sha256_of
 from kaggle_kit.kaggle_service import KaggleService, RemoteFile, unpack
 from kaggle_kit.kaggle_service.download import bytes_there
 from kaggle_kit.kaggle_service.unpack import inside, member_names, safe_path
 from kaggle_kit.notebook import in_notebook, notebook_folders
-from kaggle_kit.progress import SILENCE, Progress, Task, size
+from kaggle_kit.progress import SILENCE, InAll, Progress, size
 from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.manifest import Entry, Manifest
 
@@ -180,10 +180,7 @@ class _Fetch:
         entry = self.manifest.files.get(name)
         if entry is not None and self.manifest.place(entry).is_file():
             return self.manifest.place(entry)
-        try:
-            return find_file(name, slug=self.slug, data_dir=self.data_dir, environ=self._environ)
-        except MissingError:
-            return None
+        return file_if_there(name, slug=self.slug, data_dir=self.data_dir, environ=self._environ)
 
     def _recognise(self, name: str) -> None:
         """Enter a file that is there into the result, and into the manifest unless it is a notebook's mount."""
@@ -445,75 +442,6 @@ class _Fetch:
             yield
         finally:
             self._lock.release()
-
-
-class InAll:
-    """A ``Progress`` that shows each download, and above them all of them together.
-
-    Args:
-        progress: where to show them.
-        what: what all of them are.
-        total: bytes of all.
-        there: bytes of them that earlier calls left.
-    """
-
-    def __init__(self, progress: Progress, what: str, total: float, there: float) -> None:
-        self._progress = progress
-        self._task = progress.start(what, total, "B", done=there)
-        self._done = there
-
-    def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> Task:
-        """Begin to watch one download."""
-        return _Part(self, self._progress.start(what, total, unit, done=done), done)
-
-    def note(self, text: str) -> None:
-        """One line for people."""
-        self._progress.note(text)
-
-    def add(self, count: float) -> None:
-        """``count`` more bytes are there."""
-        self._done += count
-        self._task.update(self._done)
-
-    def finish(self) -> None:
-        """All are there."""
-        self._task.finish()
-
-
-class _Part:
-    def __init__(self, whole: InAll, task: Task, done: float) -> None:
-        self._whole, self._task, self._done = whole, task, done
-
-    def update(self, done: float, **figures: object) -> None:
-        self._task.update(done, **figures)
-        self._whole.add(done - self._done)
-        self._done = done
-
-    def finish(self, summary: str = "") -> None:
-        self._task.finish(summary)
-
-
-def closest(name: str, names: Iterable[str], *, agreement: int = 1) -> str | None:
-    """The one of ``names`` that is ``name``, or else shares most of its last parts; None when none or several do.
-
-    Args:
-        agreement: how many last parts must be the same.
-    """
-    wanted = PurePosixPath(name)
-    scored: dict[int, list[str]] = {}
-    for candidate in names:
-        if candidate == name:
-            return candidate
-        scored.setdefault(_agreement(PurePosixPath(candidate), wanted), []).append(candidate)
-    best = max(scored, default=0)
-    return scored[best][0] if best >= agreement and len(scored[best]) == 1 else None
-
-
-def _agreement(path: PurePosixPath, wanted: PurePosixPath) -> int:
-    pairs = zip(reversed(path.parts), reversed(wanted.parts), strict=False)
-    return next(
-        (count for count, (one, other) in enumerate(pairs) if one != other), min(len(path.parts), len(wanted.parts))
-    )
 
 
 def _is_archive(source: Path) -> bool:

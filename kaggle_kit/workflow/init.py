@@ -22,9 +22,9 @@ from kaggle_kit.config import (
     slug_of,
     toml_lines,
 )
-from kaggle_kit.embeddings import find_file
+from kaggle_kit.embeddings import file_if_there
 from kaggle_kit.embeddings.discover import discover_keys
-from kaggle_kit.errors import CredentialsError, MissingError, ServiceError, SubmissionError, UsageError
+from kaggle_kit.errors import CredentialsError, ServiceError, SubmissionError, UsageError
 from kaggle_kit.files import write_bytes
 from kaggle_kit.kaggle_service import CompetitionInfo, KaggleService
 from kaggle_kit.progress import SILENCE, Progress
@@ -196,10 +196,9 @@ class _Look:
         """Where a file can be looked at: here, or downloaded if it is small; None when it cannot."""
         if self.source is not None:
             return self.source / name
-        try:
-            return find_file(name, slug=self.slug, data_dir=self.data, environ=self.environ)
-        except MissingError:
-            pass
+        there = file_if_there(name, slug=self.slug, data_dir=self.data, environ=self.environ)
+        if there is not None:
+            return there
         if self.files[name] > LARGEST_LOOKED_AT:
             self.notes.append(
                 f"{name} was not looked into, it is large: after kk fetch, kk init {self.slug} --force does"

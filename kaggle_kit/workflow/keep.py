@@ -25,8 +25,8 @@ from kaggle_kit.archive import plan_prune as plan
 from kaggle_kit.archive import plan_prune_runs as plan_runs
 from kaggle_kit.archive import prune as carry_out
 from kaggle_kit.config import Project, digest_of
-from kaggle_kit.embeddings import Folds, find_file
-from kaggle_kit.errors import KaggleKitError, MissingError
+from kaggle_kit.embeddings import Folds, file_if_there
+from kaggle_kit.errors import KaggleKitError
 from kaggle_kit.files import sha256_of
 from kaggle_kit.progress import SILENCE, Progress
 
@@ -77,10 +77,7 @@ def _finder(project: Project) -> Callable[[str], Path | None]:
     whole = {PurePosixPath(name).name: name for name in competition.files.required}
 
     def find(name: str) -> Path | None:
-        try:
-            return find_file(whole.get(name, name), slug=competition.slug, data_dir=project.data_dir)
-        except MissingError:
-            return None
+        return file_if_there(whole.get(name, name), slug=competition.slug, data_dir=project.data_dir)
 
     return find
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 from kaggle_kit.config import Project
 from kaggle_kit.errors import CredentialsError, InterruptedWork, KaggleKitError, MissingError, ServiceError
 from kaggle_kit.kaggle_service import KaggleService, LogLine
-from kaggle_kit.progress import Progress, Task
+from kaggle_kit.progress import Progress
+from kaggle_kit.workflow.pauses import Pauses
 from kaggle_kit.workflow.remote_jobs import JobStore, RemoteJob
 
 DENIALS = 5
 """Looks in a row that may be refused: a notebook that has just been made is not to be seen everywhere at once."""
-
-GLANCE_S = 1.0
-"""Seconds after which the line that says how long the wait has been is written anew."""
 
 
 def follow(
@@ -28,8 +25,9 @@ def follow(
         CredentialsError: refused.
     """
     settings, push = project.settings.remote, job.last
-    started, pause, told, refused = time.monotonic(), settings.poll_first_s, 0, 0
+    told, refused = 0, 0
     watch = progress.start(f"waiting for {job.kernel}", None, "s")
+    pauses = Pauses(watch, settings.poll_first_s, settings.poll_last_s)
     try:
         while True:
             before = job.last.state
@@ -40,22 +38,21 @@ def follow(
                 if refused == DENIALS:
                     raise
             if job.last.state != before or told == 0:
-                watch.update(time.monotonic() - started, state=job.last.state.lower())
+                watch.update(pauses.waited_s, state=job.last.state.lower())
             if job.last.finished:
                 yield from service.kernels.output(job.kernel, push.version).log[told:]
                 return
-            waited = time.monotonic() - started
-            if waited > settings.wait_s:
+            if pauses.waited_s > settings.wait_s:
                 raise InterruptedWork(
-                    f"{job.kernel} has not ended after {waited:.0f} s ({job.last.state.lower()})",
+                    f"{job.kernel} has not ended after {pauses.waited_s:.0f} s ({job.last.state.lower()})",
                     f"it goes on by itself: kk remote pull {job.name} fetches what it makes",
                 )
             if job.last.state == "RUNNING":
                 for line in _stream(service, job, told):
-                    told, pause = told + 1, settings.poll_first_s
+                    told += 1
+                    pauses.shorten()
                     yield line
-            _sleep(pause, started, watch)
-            pause = min(max(pause * 1.5, 0.01), settings.poll_last_s)
+            pauses.rest()
     finally:
         watch.finish()
 
@@ -91,11 +88,3 @@ def _stream(service: KaggleService, job: RemoteJob, told: int) -> Iterator[LogLi
                 yield line
     except KaggleKitError:
         return  # an older server has no stream: the status goes on telling, and the log comes at the end
-
-
-def _sleep(seconds: float, started: float, watch: Task) -> None:
-    """Sleep, and let the waiting line go on meanwhile."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        watch.update(time.monotonic() - started)
-        time.sleep(min(left, GLANCE_S))

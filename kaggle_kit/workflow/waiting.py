@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from kaggle_kit.archive import Record, RecordChanged, SubmissionStore, add_standing
@@ -11,9 +10,7 @@ from kaggle_kit.errors import InterruptedWork, KaggleKitError, ServiceError, Sub
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress, Task
 from kaggle_kit.workflow.arrivals import absorb
-
-GLANCE_S = 1.0
-"""Seconds after which the line that says how long the wait has been is written anew."""
+from kaggle_kit.workflow.pauses import Pauses
 
 
 def await_score(
@@ -60,7 +57,7 @@ def _looked_for(
 ) -> Record:
     """The record with its score or its failure."""
     settings, slug = project.settings.submit, project.settings.competition.slug
-    started, pause = time.monotonic(), settings.poll_first_s
+    pauses = Pauses(watch, settings.poll_first_s, settings.poll_last_s)
     while record.state == "sent":
         try:
             remote = service.submission(record["ref"], slug)
@@ -70,24 +67,15 @@ def _looked_for(
             continue
         except ServiceError as error:
             progress.note(f"cannot look at the score just now: {error.message}")
-        waited = time.monotonic() - started
-        if record.state == "sent" and waited + pause > settings.wait_s:
+        if record.state != "sent":
+            break
+        if pauses.waited_s + pauses.next_s > settings.wait_s:
             raise InterruptedWork(
-                f"submission {record['ref']} has no score after {waited:.0f} s",
+                f"submission {record['ref']} has no score after {pauses.waited_s:.0f} s",
                 "it is recorded as sent; kk sync fetches the score",
             )
-        if record.state == "sent":
-            _sleep(pause, started, watch)
-        pause = min(max(pause * 1.5, 0.01), settings.poll_last_s)
+        pauses.rest()
     return record
-
-
-def _sleep(seconds: float, started: float, watch: Task) -> None:
-    """Sleep, and let the waiting line go on meanwhile."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        watch.update(time.monotonic() - started)
-        time.sleep(min(left, GLANCE_S))
 
 
 def look_up_place(store: SubmissionStore, service: KaggleService, slug: str) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_kit.embeddings import find_file
+from kaggle_kit.embeddings import closest, file_if_there, find_file
 from kaggle_kit.errors import MissingError
 
 NAME = "train/train/train.npz"
@@ -35,25 +35,26 @@ def test_the_folder_of_the_slug_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mount", [f"competitions/{SLUG}", SLUG])
 def test_both_mounts_of_a_notebook_are_found(tmp_path: Path, mount: str) -> None:
     path = _touch(tmp_path / "kaggle/input" / mount / NAME)
-    assert find_file(NAME, slug=SLUG, data_dir=tmp_path / "data", environ={}, notebook_root=tmp_path) == path
-
-
-def test_the_notebook_root_can_be_moved_by_a_variable(tmp_path: Path) -> None:
-    path = _touch(tmp_path / "kaggle/input" / SLUG / NAME)
-    assert find_file(NAME, slug=SLUG, data_dir=Path("data"), environ={"KK_NOTEBOOK_ROOT": str(tmp_path)}) == path
+    environ = {"KK_NOTEBOOK_ROOT": str(tmp_path)}
+    assert find_file(NAME, slug=SLUG, data_dir=tmp_path / "data", environ=environ) == path
 
 
 def test_in_a_notebook_the_last_part_is_enough_and_the_best_folders_win(tmp_path: Path) -> None:
     _touch(tmp_path / "kaggle/input/datasets/someone/old/train.npz")
     path = _touch(tmp_path / "kaggle/input/datasets/someone/z-mirror/train/train.npz")
-    environ = {"KAGGLE_KERNEL_RUN_TYPE": "Interactive"}
-    assert find_file(NAME, slug=SLUG, data_dir=Path("data"), environ=environ, notebook_root=tmp_path) == path
+    environ = {"KAGGLE_KERNEL_RUN_TYPE": "Interactive", "KK_NOTEBOOK_ROOT": str(tmp_path)}
+    assert find_file(NAME, slug=SLUG, data_dir=Path("data"), environ=environ) == path
 
 
 def test_outside_a_notebook_nothing_is_searched_for_by_name(tmp_path: Path) -> None:
-    _touch(tmp_path / "kaggle/input/other/train.npz")
-    with pytest.raises(MissingError, match=r"train/train/train\.npz of aml-competition is not there; looked for"):
-        find_file(NAME, slug=SLUG, data_dir=tmp_path / "data", environ={}, notebook_root=tmp_path)
+    with pytest.raises(MissingError, match=r"train/train/train\.npz of aml-competition is not there") as caught:
+        find_file(NAME, slug=SLUG, data_dir=tmp_path / "data", environ={})
+    assert "looked for" in caught.value.message
+    assert "anywhere below" not in caught.value.message
+
+
+def test_none_stands_for_a_file_that_is_nowhere(tmp_path: Path) -> None:
+    assert file_if_there(NAME, slug=SLUG, data_dir=tmp_path / "data", environ={}) is None
 
 
 def test_all_places_are_listed_when_the_file_is_nowhere(tmp_path: Path) -> None:
@@ -74,3 +75,18 @@ def test_all_places_are_listed_when_the_file_is_nowhere(tmp_path: Path) -> None:
 def test_a_name_without_doubled_folders_has_two_layouts(tmp_path: Path) -> None:
     path = _touch(tmp_path / "data" / "b.npz")
     assert find_file("a/b.npz", slug="s", data_dir=tmp_path / "data", environ={}) == path
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "found"),
+    [
+        ("a/b.npz", ["b.npz", "a/b.npz"], "a/b.npz"),
+        ("a/a/b.npz", ["x/b.npz", "a/b.npz"], "a/b.npz"),
+        ("a/b.npz", ["b.npz"], "b.npz"),
+        ("a/b.npz", ["x/b.npz", "y/b.npz"], None),
+        ("a/b.npz", ["c.npz"], None),
+        ("a/b.npz", [], None),
+    ],
+)
+def test_closest_name_shares_most_of_the_last_parts(name: str, names: list[str], found: str | None) -> None:
+    assert closest(name, names) == found

@@ -25,7 +25,7 @@ from kaggle_kit.errors import (
     UsageError,
 )
 from kaggle_kit.progress import Silence
-from kaggle_kit.workflow.fetch import closest, fetch
+from kaggle_kit.workflow.fetch import fetch
 
 TRAIN, TEST, CAPTIONS = "train/train/train.npz", "test/test/test.clean.npz", "test/test/captions.txt"
 
@@ -522,18 +522,3 @@ def test_secret_is_in_nothing_that_was_written(project, server, tmp_path):
         if path.is_file():
             assert SECRET.encode() not in path.read_bytes(), path
             assert b"signature=" not in path.read_bytes(), path
-
-
-@pytest.mark.parametrize(
-    ("name", "names", "found"),
-    [
-        ("a/b.npz", ["b.npz", "a/b.npz"], "a/b.npz"),
-        ("a/a/b.npz", ["x/b.npz", "a/b.npz"], "a/b.npz"),
-        ("a/b.npz", ["b.npz"], "b.npz"),
-        ("a/b.npz", ["x/b.npz", "y/b.npz"], None),
-        ("a/b.npz", ["c.npz"], None),
-        ("a/b.npz", [], None),
-    ],
-)
-def test_closest_name_shares_most_of_the_last_parts(name, names, found):
-    assert closest(name, names) == found

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from kaggle_kit.render.bars import Bars
-from kaggle_kit.render.progress import Lines, Measure, OneLine, progress_on
+from kaggle_kit.render.measure import Measure
+from kaggle_kit.render.progress import Lines, OneLine, progress_on
 
 
 class Clock:

@@ -12,7 +12,7 @@ from kaggle_kit.archive import SubmissionStore
 from kaggle_kit.progress import Silence
 from kaggle_kit.rehearsal.hosted import Rival
 from kaggle_kit.submission import write_submission
-from kaggle_kit.workflow import waiting
+from kaggle_kit.workflow import pauses
 from kaggle_kit.workflow.submit import submit
 from kaggle_kit.workflow.sync import sync
 
@@ -42,7 +42,7 @@ class Watching(Silence):
 
 
 def test_the_line_moves_between_two_looks_and_ends(make_project, run, serve, connect, monkeypatch):
-    monkeypatch.setattr(waiting, "GLANCE_S", 0.02)
+    monkeypatch.setattr(pauses, "GLANCE_S", 0.02)
     server = serve()
     score, asked = server.score, []
     monkeypatch.setattr(server, "score", asked.append)

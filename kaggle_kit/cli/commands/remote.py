@@ -8,10 +8,10 @@ import click
 
 import kaggle_kit
 from kaggle_kit import render
-from kaggle_kit.cli.options import Duration, preset_option, setting_option, settings_options
+from kaggle_kit.cli.options import Duration, preset_option, setting_option, settings_options, submitting_options
 from kaggle_kit.cli.root import Family
 from kaggle_kit.cli.session import Session, pass_session
-from kaggle_kit.errors import UsageError
+from kaggle_kit.cli.submitting import question
 
 _NEWEST = ""
 
@@ -147,11 +147,11 @@ def cancel(session: Session, job: str | None) -> None:
     ),
 )
 @click.argument("job", required=False)
-@click.option("-m", "--message", default="", metavar="TEXT", help="What is new about it; stands in the history.")
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the score.")
-@click.option("--dry-run", is_flag=True, help="Ask the service whether it could be submitted, and submit nothing.")
-@click.option("--confirm", is_flag=True, help="Ask at the terminal before anything is submitted.")
-@click.option("--force", is_flag=True, help="Submit it even if the same version was submitted before.")
+@submitting_options(
+    dry_run="Ask the service whether it could be submitted, and submit nothing.",
+    confirm="Ask at the terminal before anything is submitted.",
+    force="Submit it even if the same version was submitted before.",
+)
 @settings_options
 @pass_session
 def submit(session: Session, /, job: str | None, confirm: bool, **options: Any) -> None:
@@ -159,8 +159,6 @@ def submit(session: Session, /, job: str | None, confirm: bool, **options: Any) 
 
     Waits for its end, pulls it, submits that version's file, waits for the score, and files all of it with the run's CV.
     """
-    if confirm and not session.can_ask:
-        raise UsageError("--confirm: there is no terminal to ask on", "leave it out: --message is the intent")
-    options["confirm"] = (lambda record: bool(session.ask(f"Submit {record['id']}?"))) if confirm else None
+    options["confirm"] = question(session, "Submit {id}?") if confirm else None
     project = session.project(service=True)
     session.show(kaggle_kit.remote_submit(project, job, progress=session.progress, **options), render.submission)

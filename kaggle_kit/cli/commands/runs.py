@@ -6,7 +6,7 @@ import click
 
 import kaggle_kit
 from kaggle_kit import render
-from kaggle_kit.cli.options import settings_options
+from kaggle_kit.cli.options import removing_options, settings_options, sparing_options
 from kaggle_kit.cli.pruning import remove_planned
 from kaggle_kit.cli.root import Family
 from kaggle_kit.cli.session import Session, pass_session
@@ -46,15 +46,13 @@ def show_run(session: Session, run: str | None) -> None:
         "kk runs prune --states-only --older-than 2            what stopped and finished runs left behind",
     ),
 )
-@click.option("--keep-newest", type=click.IntRange(min=0), default=10, show_default=True, metavar="N",
-              help="Leave the newest N finished runs alone.")  # fmt: skip
-@click.option("--keep-best", type=click.IntRange(min=0), default=5, show_default=True, metavar="N",
-              help="Leave the best N by CV alone.")  # fmt: skip
-@click.option("--older-than", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="DAYS",
-              help="Only runs that are at least that old.")  # fmt: skip
+@sparing_options(
+    newest="Leave the newest N finished runs alone.",
+    best="Leave the best N by CV alone.",
+    old="Only runs that are at least that old.",
+)
 @click.option("--states-only", is_flag=True, help="Only training states and temporary files; weights stay.")
-@click.option("--dry-run", is_flag=True, help="Show what would go, and remove nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@removing_options
 @settings_options
 @pass_session
 def prune(

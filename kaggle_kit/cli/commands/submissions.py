@@ -8,7 +8,7 @@ import click
 
 import kaggle_kit
 from kaggle_kit import render
-from kaggle_kit.cli.options import settings_options
+from kaggle_kit.cli.options import removing_options, settings_options, sparing_options
 from kaggle_kit.cli.pruning import remove_planned
 from kaggle_kit.cli.root import Family
 from kaggle_kit.cli.session import Session, pass_session
@@ -89,14 +89,12 @@ def reindex(session: Session) -> None:
 )
 @click.option("--what", type=click.Choice(PRUNABLE), multiple=True, default=("files", "leftovers"), show_default=True,
               help="What may go; may be repeated.")  # fmt: skip
-@click.option("--keep-newest", type=click.IntRange(min=0), default=10, show_default=True, metavar="N",
-              help="Leave the newest N submissions and runs alone.")  # fmt: skip
-@click.option("--keep-best", type=click.IntRange(min=0), default=5, show_default=True, metavar="N",
-              help="Leave the best N by public score, and runs by CV, alone.")  # fmt: skip
-@click.option("--older-than", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="DAYS",
-              help="Only what is at least that old.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Show what would go, and remove nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@sparing_options(
+    newest="Leave the newest N submissions and runs alone.",
+    best="Leave the best N by public score, and runs by CV, alone.",
+    old="Only what is at least that old.",
+)
+@removing_options
 @settings_options
 @pass_session
 def prune(

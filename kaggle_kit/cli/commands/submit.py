@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,10 @@ import click
 
 import kaggle_kit
 from kaggle_kit import render
-from kaggle_kit.cli.options import Duration, setting_option, settings_options
+from kaggle_kit.cli.options import Duration, setting_option, settings_options, submitting_options
 from kaggle_kit.cli.root import Described
 from kaggle_kit.cli.session import Session, pass_session
+from kaggle_kit.cli.submitting import question
 from kaggle_kit.errors import UsageError
 
 FILE_SUFFIXES = (".csv", ".zip", ".gz")
@@ -30,11 +30,11 @@ FILE_SUFFIXES = (".csv", ".zip", ".gz")
     ),
 )
 @click.argument("target", metavar="[RUN|ENSEMBLE|FILE]", required=False)
-@click.option("-m", "--message", default="", metavar="TEXT", help="What is new about it; stands in the history.")
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the score.")
-@click.option("--dry-run", is_flag=True, help="Build, validate and ask the service, but do not upload.")
-@click.option("--confirm", is_flag=True, help="Ask at the terminal before anything is sent.")
-@click.option("--force", is_flag=True, help="Send it even if the same vectors were sent before.")
+@submitting_options(
+    dry_run="Build, validate and ask the service, but do not upload.",
+    confirm="Ask at the terminal before anything is sent.",
+    force="Send it even if the same vectors were sent before.",
+)
 @setting_option("--keep", key="submit.keep", metavar="N")
 @setting_option(
     "--wait-for",
@@ -70,17 +70,11 @@ def command(
         raise UsageError("a notebook's output needs --kernel and --kernel-version, and no other target")
     if kernel is not None or (target and Path(target).suffix.lower() in FILE_SUFFIXES):
         session.refuse_settings("a file that is sent as it is", only=("submit.digits", "submit.zip"))
-    options |= {"confirm": _question(session) if confirm else None, "progress": session.progress}
+    asked = question(session, "Submit {id} to {competition}?") if confirm else None
+    options |= {"confirm": asked, "progress": session.progress}
     project = session.project(service=True)
     if kernel is not None and kernel_version is not None:
         record = kaggle_kit.submit_notebook(project, kernel, kernel_version, file_name, **options)
     else:
         record = kaggle_kit.submit(project, target, **options)
     session.show(record, render.submission)
-
-
-def _question(session: Session) -> Callable[[Mapping[str, Any]], bool]:
-    """Asks at the terminal; an error now rather than after the prediction when there is none."""
-    if not session.can_ask:
-        raise UsageError("--confirm: there is no terminal to ask on", "leave it out: --message is the intent")
-    return lambda record: bool(session.ask(f"Submit {record['id']} to {record['competition']}?"))
