@@ -122,10 +122,9 @@ def _member_links(
 
 
 def _run_words(run: Record) -> str:
-    cv = run["cv"].get("mrr") if isinstance(run["cv"], dict) else run["cv"]
     commit = ((run["provenance"].get("git") or {}).get("commit") or "")[:10]
     dirty = " with changes" if (run["provenance"].get("git") or {}).get("dirty") else ""
-    words = [run.state, f"cv {cv:.5f}" if cv is not None else "", f"commit {commit}{dirty}" if commit else ""]
+    words = [run.state, f"cv {run.cv:.5f}" if run.cv is not None else "", f"commit {commit}{dirty}" if commit else ""]
     return ", ".join(word for word in words if word)
 
 

@@ -229,19 +229,19 @@ def made_by(pattern: str) -> Callable[[Mapping[str, Any]], bool]:
 
 def _row(record: Record, runs: Mapping[str, Record]) -> dict[str, Any]:
     get = record.get
-    public, cv, seconds, place = get("public_score"), get("cv"), get("train_seconds"), get("rank")
+    public, cv, seconds, place = get("public_score"), record.cv, get("train_seconds"), get("rank")
     if seconds is None and (run := runs.get(get("run") or "")) is not None:
         seconds = run.get("train_seconds")
     return {
         "id": record.id,
         "created": record.created,
         "message": get("message"),
-        "translator": _name(get("translator")),
-        "folds": _count(get("folds")),
-        "seeds": _seeds(get("seeds")),
+        "translator": get("translator"),
+        "folds": get("folds"),
+        "seeds": get("seeds"),
         "ensemble": len(get("members") or ()) or None,
         "cv": cv,
-        "cv_error": get("cv_error"),
+        "cv_error": record.cv_error,
         "public_score": public,
         "private_score": get("private_score"),
         "difference": public - cv if public is not None and cv is not None else None,
@@ -257,24 +257,20 @@ def _row(record: Record, runs: Mapping[str, Record]) -> dict[str, Any]:
 
 
 def _run_row(run: Record, sent: Record | None) -> dict[str, Any]:
-    cv = run["cv"] if isinstance(run["cv"], dict) else {"mrr": run["cv"]}
-    public = None if sent is None else sent["public_score"]
+    cv, public = run.cv, None if sent is None else sent["public_score"]
     sweep = run.get("sweep") or {}
     facts = {column: run.get(column) for column in RUN_COLUMNS}
     return facts | {
-        "translator": _name(run.get("translator")),
-        "loss": _name(run.get("loss")),
-        "folds": _count(run.get("folds")),
-        "seeds": _seeds(run.get("seeds")),
+        "folds": (run.get("folds") or {}).get("count"),
         "ensemble": len(run.get("members") or ()) or 1,
-        "cv": cv.get("mrr"),
-        "cv_error": cv.get("error"),
+        "cv": cv,
+        "cv_error": run.cv_error,
         "status": run.state,
         "sweep": sweep.get("name"),
         "trial": sweep.get("trial"),
         "public_score": public,
         "private_score": None if sent is None else sent["private_score"],
-        "difference": None if public is None or cv.get("mrr") is None else public - cv["mrr"],
+        "difference": None if public is None or cv is None else public - cv,
         "submission": None if sent is None else sent.id,
         "leaks": bool(run.get("leaks")),
     }
@@ -313,18 +309,6 @@ def _status(record: Record) -> str:
 
 def _score(record: Record) -> float:
     return _low(record["public_score"])
-
-
-def _name(choice: Any) -> Any:
-    return choice.get("name") if isinstance(choice, dict) else choice
-
-
-def _count(folds: Any) -> Any:
-    return folds.get("count") if isinstance(folds, dict) else folds
-
-
-def _seeds(seeds: Any) -> Any:
-    return len(seeds) if isinstance(seeds, list) else seeds
 
 
 def _low(value: float | None) -> float:

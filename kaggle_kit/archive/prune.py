@@ -182,7 +182,7 @@ def _submission_items(
 def _checkpoint_items(
     submissions: SubmissionStore, runs: RunStore, kept_submissions: set[str], rule: PruneRule
 ) -> Iterator[PruneItem]:
-    kept_runs = kept_ids(runs.list(), rule, cv_of)
+    kept_runs = kept_ids(runs.list(), rule, lambda run: run.cv)
     needed = {
         member.get("run")
         for record in submissions.list()
@@ -196,11 +196,6 @@ def _checkpoint_items(
                 yield from items_of(
                     [path for path, _ in runs.checkpoints(run)], CHECKPOINTS, run, "no kept submission uses it"
                 )
-
-
-def cv_of(run: Record) -> float | None:
-    """The out-of-fold MRR of a run; None when it has none."""
-    return run["cv"].get("mrr") if isinstance(run["cv"], dict) else run["cv"]
 
 
 def items_of(paths: Iterable[Path], what: str, record: Record, why: str) -> Iterator[PruneItem]:

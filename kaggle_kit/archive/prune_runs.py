@@ -14,7 +14,6 @@ from kaggle_kit.archive.prune import (
     STATES,
     PruneItem,
     PrunePlan,
-    cv_of,
     items_of,
     kept_ids,
     old_records,
@@ -58,7 +57,8 @@ def plan_prune_runs(
     """
     plan = PrunePlan()
     records = [run for run in runs.list() if run["kind"] == "run"]
-    kept = kept_ids([run for run in records if run.state == "done"], rule, cv_of) | _referred_to(submissions, runs)
+    finished = [run for run in records if run.state == "done"]
+    kept = kept_ids(finished, rule, lambda run: run.cv) | _referred_to(submissions, runs)
     kept |= {run.id for run in records for name in needed if run.id.startswith(name)}
     for run in old_records(runs, set(), rule):
         if run["kind"] != "run":

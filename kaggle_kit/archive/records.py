@@ -91,6 +91,18 @@ class Record(Mapping[str, Any]):
         return self._fields["created"]
 
     @property
+    def cv(self) -> float | None:
+        """Out-of-fold MRR: of a run's scores, or as a submission names it; None where there is none."""
+        cv = self._fields.get("cv")
+        return cv.get("mrr") if isinstance(cv, dict) else cv
+
+    @property
+    def cv_error(self) -> float | None:
+        """Standard error of ``cv``."""
+        cv = self._fields.get("cv")
+        return cv.get("error") if isinstance(cv, dict) else self._fields.get("cv_error")
+
+    @property
     def revision(self) -> int:
         """How often it was written; tells whether someone else wrote it meanwhile."""
         return self._fields.get("revision", 0)
@@ -179,7 +191,7 @@ class RecordStore:
         self.index = Index(
             self.folder / INDEX_NAME,
             shorten=self._shortened,
-            maker=f"{VERSION} {self.migrations.current} {self.listed}",
+            maker=f"{VERSION} {self.migrations.current} {self.listed} {self.fields}",
         )
 
     # --- making records

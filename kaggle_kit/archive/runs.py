@@ -23,21 +23,21 @@ RUN_FIELDS = {
     "rehearsal": Field(bool, "played against a rehearsal server, not the real competition", False, required=True),
     "created": Field(str, "ISO 8601, UTC", required=True),
     "state": Field(str, " | ".join(RUN_STATES), "running", required=True),
-    "translator": Field((str, dict), "name, or name and options"),
-    "loss": Field((str, dict), "name, or name and options"),
+    "translator": Field(str, "name; of an ensemble, those of its members"),
+    "loss": Field(str, "name"),
     "plugins": Field(dict, "of the project's own translator and loss: file and sha256; copies lie in plugins/", {}),
     "config": Field(dict, "every setting as resolved"),
     "config_digest": Field(str, "hash of config"),
     "data": Field(dict, "train and test file: name, sha256, size; counts; cleaning report", {}),
     "folds": Field(dict, "count, by (images at random, or text_clusters), digest, seed", {}),
     "leaks": Field(dict, "what stands on both sides of the folds, where that was allowed: counts, folds, examples"),
-    "seeds": Field((list, int), "seeds trained with"),
+    "seeds": Field(int, "how many seeds each fold was trained with"),
     "refit": Field(int, "translators trained on all images, besides those of the folds", 0),
     "sweep": Field(dict, "of a trial: the sweep's name and id, the number of the trial, the values tried (params)"),
     "members": Field(list, "of an ensemble: run and weight each", []),
     "left_out": Field(list, "of an ensemble: runs that were considered and got no weight", []),
     "selection": Field(dict, "of an ensemble: what its weights are worth on images that did not choose them", {}),
-    "cv": Field((dict, *Number), "out-of-fold scores: mrr, error, …"),
+    "cv": Field(dict, "out-of-fold scores: mrr, error, …"),
     "fold_scores": Field(list, "scores of each fold", []),
     "checkpoints": Field(list, "fold (none: a refit), file (relative to the folder), sha256", []),
     "seconds": Field(Number, "wall time of training"),
@@ -73,7 +73,7 @@ class RunStore(RecordStore):
 
 def basis_of(run: Mapping[str, Any]) -> dict[str, Any]:
     """On what a run's CV was measured, as far as its record (or its listed fields) tells: what makes two CVs comparable."""
-    cv, folds = run["cv"] if isinstance(run["cv"], dict) else {}, run["folds"] or {}
+    cv, folds = run["cv"] or {}, run["folds"] or {}
     data = run.get("data") or {name: run.get(f"data.{name}") for name in ("train_sha256", "captions", "images")}
     captions, images = data.get("captions"), data.get("images")
     return {

@@ -68,8 +68,8 @@ def run(result: Any) -> View:
     yield pairs(
         {
             "state": _state(record),
-            "translator": _name(record.get("translator")),
-            "loss": _name(record.get("loss")),
+            "translator": record.get("translator"),
+            "loss": record.get("loss"),
             "folds": _folds(record),
             "cv": score(cv.get("mrr"), cv.get("error"))
             and f"{score(cv.get('mrr'), cv.get('error'))} MRR in galleries of "
@@ -99,7 +99,7 @@ def _folds(record: Mapping[str, Any]) -> str:
     folds = folds.get("count") if isinstance(folds, Mapping) else folds
     text = "single hold-out" if folds == 1 else str(folds or "")
     text += " by text clusters" if text and by == "text_clusters" else ""
-    text += f" x {counted(seeds, 'seed')}" if text and isinstance(seeds, int) and seeds > 1 else ""
+    text += f" x {counted(seeds, 'seed')}" if text and seeds and seeds > 1 else ""
     refit = record.get("refit")
     return f"{text}, {counted(refit, 'refit')} on all images" if refit else text
 
@@ -214,8 +214,12 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> View:
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     """A run's record as one row of a table."""
     cv = row.get("cv") or {}
-    names = {"translator": _name(row.get("translator")), "loss": _name(row.get("loss")), "folds": _folds(row)}
-    return {**row, **names, "cv": score(cv.get("mrr"), leaks=row.get("leaks")), "cv_error": cv.get("error")}
+    return {
+        **row,
+        "folds": _folds(row),
+        "cv": score(cv.get("mrr"), leaks=row.get("leaks")),
+        "cv_error": cv.get("error"),
+    }
 
 
 def comparison(table: Any) -> View:
@@ -339,7 +343,7 @@ def submission(record: Mapping[str, Any]) -> View:
             "ref": record.get("ref"),
             "competition": record.get("competition"),
             "made of": ", ".join(_member(member) for member in record.get("members") or []),
-            "translator": _name(record.get("translator")),
+            "translator": record.get("translator"),
             "folds": _folds(record),
             "file": f"{file['name']}, {size(file.get('size') or 0)}, sha256 {str(file.get('sha256'))[:12]}"
             if file
@@ -472,11 +476,6 @@ def _difference(record: Mapping[str, Any]) -> str:
 def _member(member: Mapping[str, Any]) -> str:
     weight = member.get("weight", 1)
     return str(member.get("run")) if weight == 1 else f"{number(weight, 3)} x {member.get('run')}"
-
-
-def _name(choice: Any) -> str:
-    """The name of a translator or loss, recorded alone or with its options."""
-    return str(choice.get("name", "")) if isinstance(choice, Mapping) else str(choice or "")
 
 
 def submissions(rows: Sequence[Mapping[str, Any]]) -> View:

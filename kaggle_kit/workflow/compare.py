@@ -263,7 +263,7 @@ def _row(record: Record, scores: np.ndarray, base: np.ndarray) -> dict[str, Any]
         "run": record.id,
         "translator": record["translator"],
         "cv": float(np.nanmean(scores)),
-        "cv_error": record["cv"]["error"],
+        "cv_error": record.cv_error,
         "full_mrr": record["cv"]["full_mrr"],
         **dict(zip(("difference", "difference_error", "low", "high"), known, strict=True)),
         "seconds": record.get("train_seconds"),

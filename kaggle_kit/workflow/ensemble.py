@@ -67,7 +67,7 @@ def _best(project: Project, most: int) -> list[Record]:
             and share_of(one) == 1
         )
     )
-    ranked = sorted(finished, key=lambda one: one["cv"]["mrr"], reverse=True)
+    ranked = sorted(finished, key=lambda one: one.cv or 0.0, reverse=True)
     fitting = [
         one for one in ranked if one["folds"]["digest"] == ranked[0]["folds"]["digest"] and _same_data(one, ranked[0])
     ]
@@ -200,11 +200,11 @@ def _file(
         "translator": " + ".join(dict.fromkeys(member["translator"] for member, _, _ in used)),
         "loss": "",
         "members": [
-            {"run": member.id, "weight": weight, "cv": member["cv"]["mrr"], **explained.get(member.id, {})}
+            {"run": member.id, "weight": weight, "cv": member.cv, **explained.get(member.id, {})}
             for member, weight, _ in used
         ],
         "left_out": [
-            {"run": member.id, "cv": member["cv"]["mrr"], **explained.get(member.id, {})}
+            {"run": member.id, "cv": member.cv, **explained.get(member.id, {})}
             for member, weight in zip(records, weights, strict=True)
             if not weight
         ],

@@ -86,7 +86,7 @@ def calibration(project: Project, *, progress: Progress = SILENCE) -> Calibratio
     runs = [one for one in overview(RunStore(project.models_dir), progress) if one.belongs_to(competition)]
     found = calibrated(submissions, runs)
     sent = {one.get("run") for one in submissions if one["ref"] is not None}
-    waiting = [one for one in runs if one.state == "done" and one.id not in sent and _cv(one).get("mrr") is not None]
+    waiting = [one for one in runs if one.state == "done" and one.id not in sent and one.cv is not None]
     rows = _candidates(waiting, submissions, runs)
     rows.sort(key=lambda row: row["expected"], reverse=True)
     return CalibrationReport(found, HistoryTable(COLUMNS, rows))
@@ -124,10 +124,6 @@ def expectation(project: Project, run: Mapping[str, Any]) -> Expectation | None:
     return calibrated(submissions, runs, basis=run.get("basis") or None).expect(run["cv"], run.get("cv_error"))
 
 
-def _cv(run: Record) -> Mapping[str, Any]:
-    return run["cv"] if isinstance(run["cv"], dict) else {"mrr": run["cv"]}
-
-
 def _point(submission: Record, runs: Mapping[str, Record]) -> Any:
     from kaggle_kit.analysis.calibration import Basis, Point
 
@@ -139,7 +135,7 @@ def _point(submission: Record, runs: Mapping[str, Record]) -> Any:
         submission["public_score"],
         submission["cv_error"],
         submission["message"] or "",
-        str(submission["translator"] or ""),
+        submission["translator"] or "",
         submission.created,
         Basis.of(basis),
         bool(submission.get("leaks")),
@@ -151,23 +147,23 @@ def _candidates(waiting: list[Record], submissions: list[Record], runs: list[Rec
     fits: dict[str, Calibration] = {}
     rows = []
     for run in waiting:
-        basis, cv = basis_of(run), _cv(run)
+        basis = basis_of(run)
         if str(basis) not in fits:
             fits[str(basis)] = calibrated(submissions, runs, basis=basis)
         found = fits[str(basis)]
-        expected = found.expect(cv["mrr"], cv.get("error"))
+        expected = None if run.cv is None else found.expect(run.cv, run.cv_error)
         if expected is not None:
-            rows.append(_candidate(run, cv, expected))
+            rows.append(_candidate(run, expected))
     return rows
 
 
-def _candidate(run: Record, cv: Mapping[str, Any], expected: Expectation) -> dict[str, Any]:
+def _candidate(run: Record, expected: Expectation) -> dict[str, Any]:
     return {
         "id": run.id,
         "created": run.created,
         "translator": run["translator"],
-        "cv": cv["mrr"],
-        "cv_error": cv.get("error"),
+        "cv": run.cv,
+        "cv_error": run.cv_error,
         "expected": expected.score,
         "error": expected.error,
         "low": expected.low,

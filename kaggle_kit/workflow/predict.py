@@ -83,7 +83,7 @@ def share_of(record: Record) -> float:
 
 def _preference(record: Record) -> tuple[bool, float]:
     """What is sorted by, the least first, before the date."""
-    return share_of(record) < 1, 1.0 - record["cv"]["mrr"] if record["sweep"] else 0.0
+    return share_of(record) < 1, 1.0 - (record.cv or 0.0) if record["sweep"] else 0.0
 
 
 def _newest_finished(project: Project, store: RunStore) -> Record:
@@ -175,14 +175,13 @@ def predict(
         project.settings.competition.submission,
         digits=digits,
     )
-    cv = prediction.record.get("cv") or {}
     return PredictedFile(
         file=file,
         run=prediction.record.id,
         members=prediction.members,
         rows=len(prediction.vectors),
         dimension=prediction.vectors.shape[1],
-        cv=cv.get("mrr"),
-        cv_error=cv.get("error"),
+        cv=prediction.record.cv,
+        cv_error=prediction.record.cv_error,
         digits_loss=measure_digits(project, prediction.members, digits, progress=progress),
     )

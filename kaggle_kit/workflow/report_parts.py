@@ -82,7 +82,7 @@ def _history_cell(row: Mapping[str, Any], key: str) -> Cell:
     if key == "cv":
         return number_cell(value, error=row.get("cv_error"))
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return text_cell(_name(value), mono=key == "id")
+        return text_cell(value, mono=key == "id")
     return number_cell(value, 0 if key in _WHOLE else 5, sign=key == "difference")
 
 
@@ -115,8 +115,8 @@ def run_facts(record: Record, calibration: Any) -> Facts:
             "state": f"{record.state}: {record['failure']}" if record.get("failure") else record.state,
             "CV": score and f"{score} MRR in galleries of {cv.get('gallery_size')}",
             "on the leaderboard": expected.verdict if expected else None,
-            "translator": _name(record.get("translator")),
-            "loss": _name(record.get("loss")),
+            "translator": record.get("translator"),
+            "loss": record.get("loss"),
             "folds": (record.get("folds") or {}).get("count"),
             "seeds": record.get("seeds"),
             "data": f"{data['captions']:,} captions of {data.get('images', 0):,} images"
@@ -222,7 +222,7 @@ def submission(record: Record) -> Section:
         "private score": number_cell(record["private_score"], 5).text,
         "CV": number_cell(cv, error=record["cv_error"]).text,
         "difference": number_cell(public - cv, 5, sign=True).text if None not in (public, cv) else None,
-        "translator": _name(record["translator"]),
+        "translator": record["translator"],
         "reference": record["ref"],
         "file": record["file"].get("name"),
         "sent as": record["description"],
@@ -318,9 +318,3 @@ def strip(found: Any, thumbnails: Thumbnails) -> Strip:
         for place in found.retrieved
     )
     return Strip(found.caption, f"row {found.row}, rank {found.rank:,} of {found.gallery:,}{margin}", pictures)
-
-
-def _name(choice: Any) -> str:
-    if isinstance(choice, Mapping):
-        return str(choice.get("name", ""))
-    return "" if choice is None else str(choice)

@@ -69,12 +69,12 @@ class Run:
 
     def _repr_html_(self) -> str:
         """The run for a notebook."""
-        translator, folds = self.record.get("translator"), self.record.get("folds") or {}
+        folds = self.record.get("folds") or {}
         return facts_table(
             {
                 "run": self.id,
                 "state": self.record.get("state"),
-                "translator": translator.get("name") if isinstance(translator, Mapping) else translator,
+                "translator": self.record.get("translator"),
                 "folds": folds.get("count"),
                 "cv": f"{self.cv:.4f} ± {self.cv_error:.4f}" if self.cv is not None else None,
                 "folder": self.folder,

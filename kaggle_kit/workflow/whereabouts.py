@@ -117,7 +117,7 @@ def whereabouts(project: Project, *, environ: Mapping[str, str] = os.environ) ->
         missing=missing,
         runs=len(done),
         last_run=_last_run(runs[0]) if runs else None,
-        best_cv=max((cv for run in done if (cv := _cv(run)) is not None), default=None),
+        best_cv=max((cv for run in done if (cv := run.cv) is not None), default=None),
         submissions=len(sent),
         last_submission=_last_submission(sent[0]) if sent else None,
         best_public=max((one["public_score"] for one in sent if one["public_score"] is not None), default=None),
@@ -149,7 +149,7 @@ def _next(
     submitted = {one.get("run") for one in sent if one.state in ("scored", *COUNTED)}
     waiting = [run for run in done if run.id not in submitted]
     if waiting and left != 0:
-        best = max(waiting, key=lambda run: _cv(run) or 0.0)
+        best = max(waiting, key=lambda run: run.cv or 0.0)
         return f'kk submit {best.id} -m "…"', "sends the best run that was not sent yet"
     single = [run for run in done if not run["members"]]
     if len(single) > 1 and not any(run["members"] for run in done):
@@ -171,13 +171,8 @@ def _is_there(name: str, project: Project, environ: Mapping[str, str]) -> bool:
     return True
 
 
-def _cv(run: Record) -> float | None:
-    return run["cv"].get("mrr") if isinstance(run["cv"], Mapping) else run["cv"]
-
-
 def _last_run(run: Record) -> LastRun:
-    error = run["cv"].get("error") if isinstance(run["cv"], Mapping) else None
-    return LastRun(run.id, run.state, str(run["translator"] or "ensemble"), run.created, _cv(run), error)
+    return LastRun(run.id, run.state, run["translator"] or "ensemble", run.created, run.cv, run.cv_error)
 
 
 def _last_submission(one: Record) -> LastSubmission:

@@ -23,8 +23,8 @@ def three(submissions: SubmissionStore, build: Build, vectors: np.ndarray) -> li
         message="b",
         cv=0.9,
         public_score=0.75,
-        translator={"name": "mlp"},
-        folds={"count": 10},
+        translator="mlp",
+        folds=10,
         ref=2,
     )
     build(vectors, "valid", message="<script>c\x1b", cv=0.7)

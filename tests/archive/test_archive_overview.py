@@ -128,7 +128,7 @@ def test_drafts_are_no_submissions_and_ranks_tell_their_change(tmp_path: Path) -
     write_submission(tmp_path, 0, rank={"rank": 9, "teams": 40})
     write_submission(tmp_path, 1, rank={"rank": 6, "teams": 40})
     write_submission(tmp_path, 2, state="valid", ref=None, public_score=None)
-    write_submission(tmp_path, 3, rank={"rank": 8, "teams": 41}, seeds=[1, 2, 3], members=[{"run": "a"}, {"run": "b"}])
+    write_submission(tmp_path, 3, rank={"rank": 8, "teams": 41}, seeds=3, members=[{"run": "a"}, {"run": "b"}])
     rows = history_table(SubmissionStore(tmp_path).overview().records).rows
     assert [(row["rank"], row["rank_change"]) for row in rows] == [(8, -2), (None, None), (6, 3), (9, None)]
     assert [row["status"] for row in rows] == ["scored", "not sent", "scored", "scored"]

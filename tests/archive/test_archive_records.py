@@ -11,11 +11,13 @@ import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from kaggle_kit.archive import Migrations, RecordChanged, RecordStore, RunStore, SubmissionStore, new_id
+from kaggle_kit.archive.fields import Field
+from kaggle_kit.archive.runs import RUN_FIELDS
 from kaggle_kit.errors import DataError, DuplicateError, InterruptedWork, MissingError, UsageError
 from kaggle_kit.version import VERSION
 
@@ -400,3 +402,28 @@ def test_five_thousand_records_are_listed_at_once(runs: RunStore) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(runs.folder)], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 0.5  # processor seconds: what else the machine does must not decide
+
+
+def test_score_is_read_alike_from_a_run_and_from_a_submission(runs: RunStore, submissions: SubmissionStore) -> None:
+    run = runs.create("one", {**RUN, "cv": {"mrr": 0.7, "error": 0.01}})
+    sent = submissions.create("one", {"competition": "aml-competition", "cv": 0.7, "cv_error": 0.01})
+    assert (run.cv, run.cv_error) == (sent.cv, sent.cv_error) == (0.7, 0.01)
+    assert (runs.create("two", RUN).cv, runs.create("three", {**RUN, "cv": {}}).cv_error) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("translator", {"name": "mlp"}), ("loss", {"name": "mse"}), ("seeds", [1, 2]), ("cv", 0.7)]
+)
+def test_record_of_another_shape_is_reported_whatever_the_index_remembers(
+    runs: RunStore, field: str, value: object
+) -> None:
+    class Lenient(RunStore):
+        fields: ClassVar = {**RUN_FIELDS, field: Field(object, "anything")}
+
+    record = Lenient(runs.folder).create("one", {**RUN, field: value})
+    # of an index that was made long after the record
+    os.utime(record.folder / "run.json", (0, 0))
+    assert Lenient(runs.folder).overview().records[0].id == "one"
+    for listing in (runs.overview(), runs.scan()):
+        assert not listing.records
+        assert f"{field} cannot be" in listing.broken[0].message

@@ -74,9 +74,7 @@ def test_ensemble_lists_its_members():
 
 
 def test_runs_are_listed_and_an_unfinished_one_has_no_figures():
-    text = drawn(
-        views.runs([{"id": "r1", **RECORD}, {"id": "r2", "state": "interrupted", "translator": {"name": "ridge"}}])
-    )
+    text = drawn(views.runs([{"id": "r1", **RECORD}, {"id": "r2", "state": "interrupted", "translator": "ridge"}]))
     assert "0.7321" in text
     assert "interrupted" in text
     assert "ridge" in text
