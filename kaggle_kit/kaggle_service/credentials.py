@@ -18,6 +18,7 @@ import orjson
 from requests import PreparedRequest
 
 from kaggle_kit.files import home_folder
+from kaggle_kit.notebook import RUN_TYPE
 from kaggle_kit.progress import SILENCE, Progress
 
 _EARLY = timedelta(minutes=5)
@@ -138,14 +139,14 @@ def all_credentials(
 
 
 def _sources(environ: Mapping[str, str], home: Path, progress: Progress) -> Iterator[Credentials | None]:
-    if _in_notebook(environ) and environ.get("KAGGLE_API_V1_TOKEN"):
+    if _on_kaggle(environ) and environ.get("KAGGLE_API_V1_TOKEN"):
         yield _token_file(Path(environ["KAGGLE_API_V1_TOKEN"]), "the notebook's own token", progress, shared=True)
     yield _token_variable(environ, progress)
     for name in ("access_token", "access_token.txt"):
         yield _token_file(home / ".kaggle" / name, f"~/.kaggle/{name}", progress)
     yield _key(environ, home, progress)
     yield _oauth_file(home / ".kaggle" / "credentials.json", progress)
-    if _in_notebook(environ):
+    if _on_kaggle(environ):
         yield _notebook_secret(progress)
 
 
@@ -155,13 +156,14 @@ def places_looked(environ: Mapping[str, str] = os.environ, home: Path | None = N
     places = ["KAGGLE_API_TOKEN", "~/.kaggle/access_token", "KAGGLE_USERNAME with KAGGLE_KEY"]
     places += [str(folder / "kaggle.json") for folder in _config_folders(environ, home)]
     places.append("~/.kaggle/credentials.json")
-    if _in_notebook(environ):
+    if _on_kaggle(environ):
         places += ["KAGGLE_API_V1_TOKEN (needs internet switched on)", "the notebook's secret KAGGLE_API_TOKEN"]
     return places
 
 
-def _in_notebook(environ: Mapping[str, str]) -> bool:
-    return "KAGGLE_KERNEL_RUN_TYPE" in environ
+def _on_kaggle(environ: Mapping[str, str]) -> bool:
+    """Whether Kaggle runs this; a folder that only stands for a notebook's has neither a mounted token nor a keeper of secrets."""
+    return RUN_TYPE in environ
 
 
 def _config_folders(environ: Mapping[str, str], home: Path) -> list[Path]:

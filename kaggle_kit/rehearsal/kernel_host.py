@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kaggle_kit.files import read_json, write_json
-from kaggle_kit.notebook import NotebookFolders
+from kaggle_kit.notebook import ROOT_VARIABLE, RUN_TYPE, NotebookFolders
 
 OWNER = "rehearsal"
 """The one account that there is."""
@@ -284,8 +284,8 @@ class KernelHost:
             "TMPDIR": str(root / "tmp"),
             "PYTHONUNBUFFERED": "1",
             "PYTHONUSERBASE": str(root / "no-home" / ".local"),
-            "KK_NOTEBOOK_ROOT": str(root),
-            "KAGGLE_KERNEL_RUN_TYPE": "Batch",
+            ROOT_VARIABLE: str(root),
+            RUN_TYPE: "Batch",
             "KAGGLE_URL_BASE": "https://www.kaggle.com",
             "KAGGLE_DOCKER_IMAGE": "rehearsal",
             "KAGGLE_KERNEL_INTEGRATIONS": "",

@@ -10,7 +10,11 @@ import pytest
 from faults import SECRET, FaultyServer
 from played import faulty, records, template, tiny  # noqa: F401  # fixtures
 
+from kaggle_kit.archive.prune import WHAT
+from kaggle_kit.cli.commands.submissions import PRUNABLE
+from kaggle_kit.cli.commands.submit import FILE_SUFFIXES
 from kaggle_kit.files import sha256_of
+from kaggle_kit.workflow import draft
 
 
 @pytest.fixture
@@ -133,6 +137,14 @@ def test_prune_shows_what_and_how_much_then_asks(faulty, tiny, kk, answer_at_ter
     assert after["public_score"] == record["public_score"]
     assert kk("submissions", "rebuild").code == 0
     assert kk(*rule, "--yes", "--json").json["removed"] == record["file"]["size"]
+
+
+def test_what_is_offered_to_prune_is_what_can_go():
+    assert PRUNABLE == WHAT
+
+
+def test_a_file_is_told_from_a_run_by_the_same_endings_as_below():
+    assert FILE_SUFFIXES == draft.FILE_SUFFIXES
 
 
 def test_confirm_sends_nothing_without_a_yes(faulty, tiny, kk, answer_at_terminal):  # noqa: F811
