@@ -32,7 +32,7 @@ RUN_FIELDS = {
     "folds": Field(dict, "count, by (images at random, or text_clusters), digest, seed", {}),
     "leaks": Field(dict, "what stands on both sides of the folds, where that was allowed: counts, folds, examples"),
     "seeds": Field(int, "how many seeds each fold was trained with"),
-    "refit": Field(int, "translators trained on all images, besides those of the folds", 0),
+    "refit": Field(int, "translators trained on all images, besides those of the folds"),
     "sweep": Field(dict, "of a trial: the sweep's name and id, the number of the trial, the values tried (params)"),
     "members": Field(list, "of an ensemble: run and weight each", []),
     "left_out": Field(list, "of an ensemble: runs that were considered and got no weight", []),
@@ -54,7 +54,7 @@ class RunStore(RecordStore):
     command: ClassVar[str] = "kk runs list"
     fields: ClassVar = RUN_FIELDS
     listed: ClassVar[tuple[str, ...]] = (
-        "competition", "rehearsal", "kind", "name", "translator", "loss", "folds", "seeds", "members", "cv", "leaks",
+        "competition", "rehearsal", "kind", "name", "translator", "loss", "folds", "seeds", "refit", "members", "cv", "leaks",
         "train_seconds", "sweep", "failure", "data.train_sha256", "data.captions", "data.images",
     )  # fmt: skip
     migrations: ClassVar[Migrations] = RUN_MIGRATIONS

@@ -48,6 +48,7 @@ SUBMISSION_FIELDS = {
     "translator": Field(str, "name; of an ensemble, those of its members"),
     "folds": Field(int, "number of folds"),
     "seeds": Field(int, "how many seeds each fold was trained with"),
+    "refit": Field(int, "translators trained on all images, besides those of the folds"),
     "cv": Field(Number, "out-of-fold MRR"),
     "cv_error": Field(Number, "its standard error"),
     "leaks": Field(dict, "what stands on both sides of the folds behind cv, where that was allowed"),
@@ -83,7 +84,7 @@ class SubmissionStore(RecordStore):
     command: ClassVar[str] = "kk leaderboard"
     fields: ClassVar = SUBMISSION_FIELDS
     listed: ClassVar[tuple[str, ...]] = (
-        "competition", "rehearsal", "message", "run", "members", "translator", "folds", "seeds", "cv", "cv_error",
+        "competition", "rehearsal", "message", "run", "members", "translator", "folds", "seeds", "refit", "cv", "cv_error",
         "leaks", "basis", "train_seconds", "ref", "public_score", "private_score", "rank", "error_description", "final",
     )  # fmt: skip
     migrations: ClassVar[Migrations] = SUBMISSION_MIGRATIONS

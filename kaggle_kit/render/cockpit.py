@@ -177,11 +177,11 @@ def _cv(row: Mapping[str, Any]) -> str:
 
 
 def _folds(row: Mapping[str, Any]) -> str:
-    """``5``, ``5x3`` for five folds of three seeds."""
-    folds, seeds = row.get("folds"), row.get("seeds")
+    """``5``, ``5x3`` for five folds of three seeds, ``5+2`` for five folds and two refits."""
+    folds, seeds, refit = row.get("folds"), row.get("seeds"), row.get("refit")
     if folds is None:
         return ""
-    return f"{folds}x{seeds}" if isinstance(seeds, int) and seeds > 1 else str(folds)
+    return f"{folds}{f'x{seeds}' if seeds and seeds > 1 else ''}{f'+{refit}' if refit else ''}"
 
 
 def _place(rank: Any) -> str:

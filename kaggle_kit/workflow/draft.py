@@ -99,6 +99,7 @@ def run_fields(run: Mapping[str, Any], members: list[dict[str, Any]]) -> dict[st
         "translator": run["translator"],
         "folds": run["folds"].get("count"),
         "seeds": run["seeds"],
+        "refit": run["refit"],
         "cv": cv.get("mrr"),
         "cv_error": cv.get("error"),
         "basis": basis_of(run),

@@ -213,6 +213,7 @@ def _file(
         "folds": first["folds"],
         "leaks": next((member["leaks"] for member, _, _ in used if member["leaks"]), None),
         "seeds": first["seeds"],
+        "refit": first["refit"],
         "cv": cv,
         "train_seconds": sum(member.get("train_seconds", 0.0) for member, _, _ in used),
         "provenance": provenance(project.root),

@@ -198,6 +198,13 @@ def test_runs_show_what_was_trained_and_what_became_of_it(kk, submitted, trained
     assert sent.rsplit("-", 1)[-1] in text
 
 
+def test_refits_stand_beside_the_folds(kk, trained):
+    trained("20261120-120000-one-aaaaaa", 0.7, refit=4)
+    assert "5x2+4" in kk("leaderboard", "--runs").out
+    (row,) = kk("leaderboard", "--runs", "--json").json
+    assert row["refit"] == 4
+
+
 def test_csv_has_every_column_and_digit(kk, submitted):
     submitted(1, public_score=0.612345678)
     (row,) = csv.DictReader(io.StringIO(kk("leaderboard", "--csv").out))
