@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TO_BUILD = {"LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.cfg"}
-TO_READ = {"CHANGELOG.md", "constraints.txt"}
+TO_READ = {"CHANGELOG.md", "constraints.txt", "constraints-oldest.txt"}
 INSTALLED = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "LICENSE"}
 """The last part of the names of a wheel's own files."""
 
