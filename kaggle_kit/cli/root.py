@@ -244,6 +244,7 @@ def _end_lines_plainly() -> None:
 @click.group(
     cls=Root,
     invoke_without_command=True,
+    subcommand_metavar="[COMMAND] [ARGS]...",  # older versions of click leave the brackets out
     examples=(
         "kk                                       where one stands, and the sensible next command",
         "kk demo                                  the whole loop, without a Kaggle account",

@@ -24,7 +24,7 @@ NAME = "kaggle_kit"
 WHEEL_NAME = f"{NAME}-{VERSION}-py3-none-any.whl"
 
 _DIST_INFO = f"{NAME}-{VERSION}.dist-info"
-_SUFFIXES = (".py", ".toml", ".typed")
+_SUFFIXES = (".py", ".toml", ".html", ".typed")
 _OLDEST = (1980, 1, 1, 0, 0, 0)
 """The time of every file in the wheel; a zip knows no earlier one."""
 

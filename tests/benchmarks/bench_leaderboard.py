@@ -1,4 +1,4 @@
-"""How long ``kk leaderboard`` takes with thousands of records, start included: ``python bench_leaderboard.py [records]``."""
+"""How long ``kk leaderboard`` takes with thousands of records, start included: ``python -m tests.benchmarks.bench_leaderboard 5000``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tests.benchmarks.history import remember
+
 count = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
 chance, now = random.Random(0), datetime(2026, 3, 1, tzinfo=UTC)
 history = [
     {"state": state, "at": now.isoformat(), "note": "x" * 40}
     for state in ("built", "valid", "sending", "sent", "scored")
 ]
+seconds: list[dict[str, object]] = []
 
 with tempfile.TemporaryDirectory() as folder:
     for number in range(count):
@@ -40,10 +43,13 @@ with tempfile.TemporaryDirectory() as folder:
         ["leaderboard", "--json"],
         ["leaderboard", "--calibration"],
     ):
-        start, before = time.perf_counter(), os.times()
+        before, start = os.times(), time.perf_counter()
         subprocess.run(
             [sys.executable, "-m", "kaggle_kit", *arguments], cwd=folder, stdout=subprocess.DEVNULL, check=True
         )
         after = os.times()
         work = after.children_user + after.children_system - before.children_user - before.children_system
-        print(f"kk {' '.join(arguments):28} {time.perf_counter() - start:6.2f} s, of which {work:.2f} s computing")
+        wall = time.perf_counter() - start
+        print(f"kk {' '.join(arguments):28} {wall:6.2f} s, of which {work:.2f} s computing")
+        seconds.append({"arguments": arguments, "wall_s": round(wall, 3), "cpu_s": round(work, 3)})
+remember("bench_leaderboard", {"records": count, "calls": seconds})

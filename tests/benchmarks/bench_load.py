@@ -3,9 +3,9 @@
 Each measurement is a process of its own. By default a file of the real competition's size (125,000 captions, 25,000 images; 0.6 GB on disk,
 a label matrix of 3.1 GB) is generated in a temporary folder first::
 
-    python tests/benchmarks/bench_load.py
-    python tests/benchmarks/bench_load.py --captions 20000 --images 4000 --repeat 3
-    python tests/benchmarks/bench_load.py --file train.npz
+    python -m tests.benchmarks.bench_load
+    python -m tests.benchmarks.bench_load --captions 20000 --images 4000 --repeat 3
+    python -m tests.benchmarks.bench_load --file train.npz
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 from kaggle_kit.files import sha256_of
+from tests.benchmarks.history import remember
 
 NUMPY = """
 with np.load(path, allow_pickle=False) as file:
@@ -54,7 +55,7 @@ print(json.dumps([seconds, usage.ru_maxrss / 1e6, usage.ru_utime + usage.ru_stim
 
 
 def main() -> None:
-    """Generate, measure, print one table."""
+    """Generate, measure, print one table, add the line."""
     options = _options()
     with tempfile.TemporaryDirectory(prefix="kk-bench-", dir=options.folder) as folder:
         path = options.file or _generate(Path(folder), options.captions, options.images)
@@ -62,6 +63,7 @@ def main() -> None:
         sha256_of(path)  # so that the file is in the system's cache for everyone
         print(f"{path.name}: {path.stat().st_size / 1e6:,.0f} MB; {os.cpu_count()} cores")
         print(f"{'':24}{'seconds':>9}{'peak GB':>9}{'CPU s':>8}")
+        size = round(path.stat().st_size / 1e6)
         results = {}
         for name, body, imports in (
             ("np.load and nonzero", NUMPY, ""),
@@ -77,6 +79,13 @@ def main() -> None:
             assert best[3] == results["np.load and nonzero"][3], "the indices differ"
     print(
         f"np.load takes {results['np.load and nonzero'][0] / results['ours, first load'][0]:.1f} times as long as our first load"
+    )
+    remember(
+        "bench_load",
+        {
+            "file_mb": size,
+            **{name: dict(zip(("wall_s", "peak_gb", "cpu_s"), best, strict=False)) for name, best in results.items()},
+        },
     )
 
 

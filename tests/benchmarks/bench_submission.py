@@ -4,8 +4,8 @@ All ways take the same float32 vectors and end with a file that was flushed to t
 looked at. Rounds alternate between the ways, so that whatever else the machine does falls on all of them; the best round of each counts.
 Processor seconds stand beside the wall's, because they say the same on a busy machine::
 
-    python tests/benchmarks/bench_submission.py
-    python tests/benchmarks/bench_submission.py --rows 300 --rounds 5
+    python -m tests.benchmarks.bench_submission
+    python -m tests.benchmarks.bench_submission --rows 300 --rounds 5
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ import numpy as np
 import pandas as pd
 
 from kaggle_kit.submission import round_digits, validate_submission, write_submission
+from tests.benchmarks.history import remember
 
 
 def main() -> None:
-    """Measure and print two tables."""
+    """Measure, print two tables, add the line."""
     options = _options()
     generator = np.random.default_rng(0)
     vectors = generator.standard_normal((options.rows, options.dimension)).astype(np.float32)
@@ -39,14 +40,20 @@ def main() -> None:
         print(
             f"{options.rows:,} x {options.dimension:,} float32, {os.cpu_count()} cores, best of {options.rounds} rounds\n"
         )
-        _print("writing", _race(_writers(folder, ids, vectors), options.rounds), folder)
-        _print("checking", _race(_checkers(folder, ids, vectors), options.rounds), folder)
+        writing = _race(_writers(folder, ids, vectors), options.rounds)
+        _print("writing", writing, folder)
+        checking = _race(_checkers(folder, ids, vectors), options.rounds)
+        _print("checking", checking, folder)
+        peaks = {
+            "writing": _peak(lambda: write_submission(folder / "peak.csv", ids, vectors)),
+            "checking": _peak(lambda: validate_submission(folder / "kk.csv", ids, options.dimension)),
+        }
         print(
-            f"peak memory of writing {_peak(lambda: write_submission(folder / 'peak.csv', ids, vectors)):.1f} MB, ",
-            end="",
+            f"peak memory of writing {peaks['writing']:.1f} MB, "
+            f"of checking {peaks['checking']:.1f} MB (a block; NumPy's and Python's own allocations)"
         )
-        check = lambda: validate_submission(folder / "kk.csv", ids, options.dimension)  # noqa: E731
-        print(f"of checking {_peak(check):.1f} MB (a block; NumPy's and Python's own allocations)")
+    times = {"writing": _seconds(writing), "checking": _seconds(checking)}
+    remember("bench_submission", {"rows": options.rows, "dimension": options.dimension, **times, "peak_mb": peaks})
 
 
 def _writers(folder: Path, ids: np.ndarray, vectors: np.ndarray) -> dict[str, tuple[str, Callable[[], object]]]:
@@ -127,6 +134,10 @@ def _race(ways: dict[str, tuple[str, Callable[[], object]]], rounds: int) -> dic
             _, best_wall, best_processor = best.get(name, (file, wall, processor))
             best[name] = file, min(wall, best_wall), min(processor, best_processor)
     return best
+
+
+def _seconds(times: dict[str, tuple[str, float, float]]) -> dict[str, dict[str, float]]:
+    return {name: {"wall_s": wall, "cpu_s": processor} for name, (_, wall, processor) in times.items()}
 
 
 def _print(title: str, times: dict[str, tuple[str, float, float]], folder: Path) -> None:

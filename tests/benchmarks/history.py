@@ -1,9 +1,10 @@
-"""One JSON line a measurement in ``history.jsonl``: when, which commit, which machine, which figures."""
+"""One JSON line a measurement in ``history.jsonl``: when, which commit, which machine, which command, which figures."""
 
 from __future__ import annotations
 
 import json
 import platform
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,13 @@ def machine() -> str:
 
 
 def remember(benchmark: str, figures: dict[str, Any], path: Path = HISTORY) -> None:
-    """Append one line."""
+    """Append one line.
+
+    Args:
+        benchmark: its module's name.
+        figures: what was measured, and of what size.
+        path: the history.
+    """
     made = provenance(Path(__file__).parent)
     line = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -36,6 +43,7 @@ def remember(benchmark: str, figures: dict[str, Any], path: Path = HISTORY) -> N
         "dirty": (made["git"] or {}).get("dirty"),
         "torch": torch.__version__,
         "machine": machine(),
+        "command": " ".join(["python", "-m", f"tests.benchmarks.{benchmark}", *sys.argv[1:]]),
         "threads": torch.get_num_threads(),
         "figures": figures,
     }
