@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Set
@@ -164,6 +165,25 @@ def test_every_part_has_a_layer():
     assert {part_of(module) for module in modules()} - known == {"competitions"} & {
         part_of(module) for module in modules()
     }
+
+
+def shown_in_design() -> list[str]:
+    """The parts of each row of the table of layers in docs/design.md."""
+    page = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| \d+ \| `(.+?)` \|", page, re.MULTILINE)
+
+
+def shown_in_map() -> list[str]:
+    """The parts of each step of the package's row in the README's map."""
+    page = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `kaggle_kit/` \|.+ only: (.+?) \(", page, re.MULTILINE)
+    return [parts.strip("`") for parts in row.split(" → ")]
+
+
+@pytest.mark.parametrize("shown", [shown_in_design, shown_in_map])
+def test_the_documents_show_these_layers(shown):
+    public = [{part for part in parts if not part.startswith("__")} for parts in LAYERS]
+    assert [{*parts.split()} for parts in shown()] == public
 
 
 @pytest.mark.parametrize("module", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))

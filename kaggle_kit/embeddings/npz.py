@@ -70,10 +70,6 @@ class NpzFile:
     def __contains__(self, key: str) -> bool:
         return key in self._members
 
-    def compressed_size(self, key: str) -> int:
-        """Bytes that the array takes in the file."""
-        return self._member(key).compress_size
-
     def header(self, key: str) -> ArrayHeader:
         """Shape and type of the array ``key``, after reading a few bytes.
 

@@ -80,7 +80,6 @@ class RemoteSubmission:
     file_name: str
     team_name: str
     submitted_by: str
-    total_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,6 @@ class LeaderboardRow:
     team: str
     score: float | None
     date: datetime | None
-    team_id: int | None
 
 
 def competition_of(row: Row, slug: str) -> CompetitionInfo:
@@ -135,15 +133,12 @@ def submission_of(row: Row) -> RemoteSubmission:
         file_name=text(row, "fileName"),
         team_name=text(row, "teamName"),
         submitted_by=text(row, "submittedBy"),
-        total_bytes=whole(row, "totalBytes"),
     )
 
 
 def leaderboard_row_of(row: Row, rank: int) -> LeaderboardRow:
     """A place on the leaderboard from its wire form: the order is the rank."""
-    return LeaderboardRow(
-        rank, text(row, "teamName"), number(row, "score"), moment(row, "submissionDate"), whole(row, "teamId")
-    )
+    return LeaderboardRow(rank, text(row, "teamName"), number(row, "score"), moment(row, "submissionDate"))
 
 
 def _status(value: Any, *, scored: bool) -> str:

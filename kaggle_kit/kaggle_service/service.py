@@ -208,13 +208,11 @@ class KaggleService:
             "DownloadDataFile", request, target, call, name=name, expected_size=expected_size, progress=progress
         )
 
-    def download_all(self, slug: str, target_zip: Path, *, expected_size: int | None = None) -> Downloaded:
+    def download_all(self, slug: str, target_zip: Path) -> Downloaded:
         """Download all files as one zip to ``target_zip``; raises as :meth:`download`."""
         request = self._calls.request("ApiDownloadDataFilesRequest", competition_name=slug)
         call = Call("downloading all files", slug=slug, missing=f"no competition {slug!r}")
-        return self._download(
-            "DownloadDataFiles", request, target_zip, call, name=f"{slug}.zip", expected_size=expected_size
-        )
+        return self._download("DownloadDataFiles", request, target_zip, call, name=f"{slug}.zip")
 
     def _download(
         self,
@@ -224,7 +222,7 @@ class KaggleService:
         call: Call,
         *,
         name: str,
-        expected_size: int | None,
+        expected_size: int | None = None,
         progress: Progress | None = None,
     ) -> Downloaded:
         download = Download(
