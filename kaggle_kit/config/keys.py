@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kaggle_kit.config.values import convert
 from kaggle_kit.errors import ConfigError
 from kaggle_kit.settings import Rule, Section, fields_of
-
-from .values import convert
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kaggle_kit.config.keys import Key, did_you_mean, keys_of, nearest
+from kaggle_kit.config.model import CHOICES, SECTIONS, Settings, flatten_table
+from kaggle_kit.config.places import read_text
 from kaggle_kit.errors import ConfigError
-
-from .keys import Key, did_you_mean, keys_of, nearest
-from .model import CHOICES, SECTIONS, Settings, flatten_table
-from .places import read_text
 
 ALIASES = {
     "competition": "competition.slug",

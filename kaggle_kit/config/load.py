@@ -9,13 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kaggle_kit.errors import ConfigError, MissingError, UsageError
-from kaggle_kit.plugins import declare, find_plugins
-
-from .keys import Key, build, did_you_mean, keys_of, nearest
-from .layers import ALIASES, Entry, Layer, all_keys, description_layer, environment_layer, file_layer, override_layer
-from .model import CHOICES, SECTIONS, Choice, ChoiceSchema, Project, Schemas, Settings
-from .places import (
+from kaggle_kit.config.keys import Key, build, did_you_mean, keys_of, nearest
+from kaggle_kit.config.layers import (
+    ALIASES,
+    Entry,
+    Layer,
+    all_keys,
+    description_layer,
+    environment_layer,
+    file_layer,
+    override_layer,
+)
+from kaggle_kit.config.model import CHOICES, SECTIONS, Choice, ChoiceSchema, Project, Schemas, Settings
+from kaggle_kit.config.places import (
     PROJECT_FILE,
     find_config,
     find_description,
@@ -24,7 +30,9 @@ from .places import (
     shipped_configs,
     slug_of,
 )
-from .values import convert, guess
+from kaggle_kit.config.values import convert, guess
+from kaggle_kit.errors import ConfigError, MissingError, UsageError
+from kaggle_kit.plugins import declare, find_plugins
 
 
 def load_project(

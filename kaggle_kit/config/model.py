@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.competition import Competition
+from kaggle_kit.config.keys import build, did_you_mean, flatten, keys_of, nearest
 from kaggle_kit.errors import ConfigError, UsageError
 from kaggle_kit.files import hash_of
 from kaggle_kit.settings import (
@@ -27,8 +28,6 @@ from kaggle_kit.settings import (
     VerifySettings,
     WheelSettings,
 )
-
-from .keys import build, did_you_mean, flatten, keys_of, nearest
 
 DEFAULT_TRANSLATOR = "subspace_mlp"
 DEFAULT_LOSS = "infonce"

@@ -3,15 +3,25 @@
 The official ``kaggle`` package is imported here and nowhere else, and only when the first call is made.
 """
 
-from .answers import CompetitionInfo, LeaderboardRow, Limits, RemoteFile, RemoteSubmission
-from .credentials import Credentials, find_credentials, places_looked
-from .datasets import Datasets
-from .download import Downloaded
-from .endpoint import find_endpoint
-from .failures import AnswerLost
-from .kernels import Kernel, KernelFile, KernelOutput, Kernels, KernelStatus, LogLine, Push, Pushed, Quota
-from .service import KaggleService
-from .unpack import Unpacked, unpack
+from kaggle_kit.kaggle_service.answers import CompetitionInfo, LeaderboardRow, Limits, RemoteFile, RemoteSubmission
+from kaggle_kit.kaggle_service.credentials import Credentials, find_credentials, places_looked
+from kaggle_kit.kaggle_service.datasets import Datasets
+from kaggle_kit.kaggle_service.download import Downloaded
+from kaggle_kit.kaggle_service.endpoint import find_endpoint
+from kaggle_kit.kaggle_service.failures import AnswerLost
+from kaggle_kit.kaggle_service.kernels import (
+    Kernel,
+    KernelFile,
+    KernelOutput,
+    Kernels,
+    KernelStatus,
+    LogLine,
+    Push,
+    Pushed,
+    Quota,
+)
+from kaggle_kit.kaggle_service.service import KaggleService
+from kaggle_kit.kaggle_service.unpack import Unpacked, unpack
 
 __all__ = [
     "AnswerLost",

@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 
 from kaggle_kit.errors import MissingError, ServiceError
+from kaggle_kit.kaggle_service.answers import Row, text, truth
+from kaggle_kit.kaggle_service.calls import Calls
+from kaggle_kit.kaggle_service.connection import Connection
+from kaggle_kit.kaggle_service.failures import Call
 from kaggle_kit.settings import ServiceSettings
-
-from .answers import Row, text, truth
-from .calls import Calls
-from .connection import Connection
-from .failures import Call
 
 _SERVICE, _TYPES = "security.OAuthService", "kagglesdk.security.types.oauth_service"
 

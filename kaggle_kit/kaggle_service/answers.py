@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from .failures import clean
+from kaggle_kit.kaggle_service.failures import clean
 
 Row = Mapping[str, Any]
 

@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 from kaggle_kit.errors import ServiceError
+from kaggle_kit.kaggle_service.answers import Row, field, text
+from kaggle_kit.kaggle_service.connection import Connection
+from kaggle_kit.kaggle_service.endpoint import check_link
+from kaggle_kit.kaggle_service.failures import AnswerLost, Call, GaveUp, Refusal, Trouble, explain
+from kaggle_kit.kaggle_service.official import official_client_class
 from kaggle_kit.settings import ServiceSettings
-
-from .answers import Row, field, text
-from .connection import Connection
-from .endpoint import check_link
-from .failures import AnswerLost, Call, GaveUp, Refusal, Trouble, explain
-from .official import official_client_class
 
 _MOST_PAGES = 10_000
 

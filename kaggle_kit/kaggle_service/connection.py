@@ -12,17 +12,24 @@ import orjson
 import requests
 
 from kaggle_kit.errors import CredentialsError
+from kaggle_kit.kaggle_service.answers import Row, text, whole
+from kaggle_kit.kaggle_service.credentials import Credentials, all_credentials, places_looked
+from kaggle_kit.kaggle_service.endpoint import check_link, find_endpoint, same_origin
+from kaggle_kit.kaggle_service.failures import Refusal, Trouble, is_page
+from kaggle_kit.kaggle_service.official import official_client_class, official_version
+from kaggle_kit.kaggle_service.transport import (
+    Judge,
+    PatientAdapter,
+    any_temporary,
+    never,
+    never_processed,
+    no_auth,
+    plain_session,
+)
 from kaggle_kit.notebook import in_notebook
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import ServiceSettings
 from kaggle_kit.version import VERSION
-
-from .answers import Row, text, whole
-from .credentials import Credentials, all_credentials, places_looked
-from .endpoint import check_link, find_endpoint, same_origin
-from .failures import Refusal, Trouble, is_page
-from .official import official_client_class, official_version
-from .transport import Judge, PatientAdapter, any_temporary, never, never_processed, no_auth, plain_session
 
 COMPETITIONS = "competitions.CompetitionApiService"
 KERNELS = "kernels.KernelsApiService"

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.errors import ServiceError
+from kaggle_kit.kaggle_service.answers import field, text
+from kaggle_kit.kaggle_service.calls import Calls
+from kaggle_kit.kaggle_service.connection import DATASETS, Connection
+from kaggle_kit.kaggle_service.failures import WEB, AnswerLost, Call
+from kaggle_kit.kaggle_service.official import official_client_class
+from kaggle_kit.kaggle_service.upload import Upload
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import ServiceSettings
-
-from .answers import field, text
-from .calls import Calls
-from .connection import DATASETS, Connection
-from .failures import WEB, AnswerLost, Call
-from .official import official_client_class
-from .upload import Upload
 
 BLOBS = "blobs.BlobApiService"
 _TYPES = "kagglesdk.datasets.types.dataset_api_service"

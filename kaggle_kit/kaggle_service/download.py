@@ -23,13 +23,12 @@ import requests
 
 from kaggle_kit.errors import DataError, DiskFullError, storage_errors
 from kaggle_kit.files import write_json
+from kaggle_kit.kaggle_service.failures import GaveUp, Refusal, Trouble, hidden_refusal, is_page, trouble_of
+from kaggle_kit.kaggle_service.patience import Patience
+from kaggle_kit.kaggle_service.transport import BLOCK, NETWORK_ERRORS, blocks
+from kaggle_kit.kaggle_service.unpack import single_member, unpack
 from kaggle_kit.progress import SILENCE, Progress, Task, size
 from kaggle_kit.settings import ServiceSettings
-
-from .failures import GaveUp, Refusal, Trouble, hidden_refusal, is_page, trouble_of
-from .patience import Patience
-from .transport import BLOCK, NETWORK_ERRORS, blocks
-from .unpack import single_member, unpack
 
 DAMAGED_TRIES = 3
 """Whole downloads that may arrive damaged before we give up: a server that is consistently wrong stays so."""

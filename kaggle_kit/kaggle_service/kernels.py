@@ -13,17 +13,26 @@ from typing import Any
 import orjson
 
 from kaggle_kit.errors import KaggleKitError, QuotaError, ServiceError
+from kaggle_kit.kaggle_service.answers import Row, moment, number, text, truth, whole
+from kaggle_kit.kaggle_service.answers import field as field_of
+from kaggle_kit.kaggle_service.calls import Calls, rows_in, texts_in
+from kaggle_kit.kaggle_service.connection import KERNELS, Connection
+from kaggle_kit.kaggle_service.download import Download, Downloaded
+from kaggle_kit.kaggle_service.failures import (
+    WEB,
+    AnswerLost,
+    Call,
+    GaveUp,
+    Refusal,
+    Trouble,
+    clean,
+    explain,
+    trouble_of,
+)
+from kaggle_kit.kaggle_service.official import official_client_class
+from kaggle_kit.kaggle_service.transport import ANSWER_LIMIT, NETWORK_ERRORS, blocks
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import ServiceSettings
-
-from .answers import Row, moment, number, text, truth, whole
-from .answers import field as field_of
-from .calls import Calls, rows_in, texts_in
-from .connection import KERNELS, Connection
-from .download import Download, Downloaded
-from .failures import WEB, AnswerLost, Call, GaveUp, Refusal, Trouble, clean, explain, trouble_of
-from .official import official_client_class
-from .transport import ANSWER_LIMIT, NETWORK_ERRORS, blocks
 
 _TYPES = "kagglesdk.kernels.types.kernels_api_service"
 

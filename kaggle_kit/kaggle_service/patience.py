@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 
+from kaggle_kit.kaggle_service.failures import GaveUp, Refusal, Trouble
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import ServiceSettings
-
-from .failures import GaveUp, Refusal, Trouble
 
 
 class Patience:

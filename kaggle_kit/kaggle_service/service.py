@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.errors import CredentialsError, KaggleKitError, MissingError
-from kaggle_kit.progress import SILENCE, Progress
-from kaggle_kit.settings import ServiceSettings
-
-from .account import account_of
-from .answers import (
+from kaggle_kit.kaggle_service.account import account_of
+from kaggle_kit.kaggle_service.answers import (
     CompetitionInfo,
     LeaderboardRow,
     Limits,
@@ -31,14 +28,16 @@ from .answers import (
     text,
     whole,
 )
-from .calls import Calls, rows_in
-from .connection import COMPETITIONS, Connection
-from .credentials import Credentials
-from .datasets import Datasets
-from .download import Download, Downloaded
-from .failures import AnswerLost, Call, next_reset, rules_not_accepted
-from .kernels import Kernels
-from .upload import Upload
+from kaggle_kit.kaggle_service.calls import Calls, rows_in
+from kaggle_kit.kaggle_service.connection import COMPETITIONS, Connection
+from kaggle_kit.kaggle_service.credentials import Credentials
+from kaggle_kit.kaggle_service.datasets import Datasets
+from kaggle_kit.kaggle_service.download import Download, Downloaded
+from kaggle_kit.kaggle_service.failures import AnswerLost, Call, next_reset, rules_not_accepted
+from kaggle_kit.kaggle_service.kernels import Kernels
+from kaggle_kit.kaggle_service.upload import Upload
+from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.settings import ServiceSettings
 
 _TYPES = "kagglesdk.competitions.types.competition_api_service"
 

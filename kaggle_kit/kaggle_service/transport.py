@@ -9,11 +9,10 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
+from kaggle_kit.kaggle_service.failures import Refusal, Trouble, hidden_refusal, refusal_of, trouble_of
+from kaggle_kit.kaggle_service.patience import Patience
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import ServiceSettings
-
-from .failures import Refusal, Trouble, hidden_refusal, refusal_of, trouble_of
-from .patience import Patience
 
 ANSWER_LIMIT = 64 << 20
 """Bytes of an answer that is read into memory; a page of any list is far below."""

@@ -11,11 +11,10 @@ import orjson
 import requests
 
 from kaggle_kit.errors import storage_errors
+from kaggle_kit.kaggle_service.failures import Refusal, Trouble
+from kaggle_kit.kaggle_service.patience import Patience
 from kaggle_kit.progress import SILENCE, Progress, Task
 from kaggle_kit.settings import ServiceSettings
-
-from .failures import Refusal, Trouble
-from .patience import Patience
 
 StartUpload = Callable[[], tuple[str, str]]
 """Asks the API for an upload: gives the token of the file to be, and the signed link to send it to."""

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.files import read_json, write_json
-
-from .book import Book
-from .exchange import Exchange
-from .kernel_host import OWNER
+from kaggle_kit.rehearsal.book import Book
+from kaggle_kit.rehearsal.exchange import Exchange
+from kaggle_kit.rehearsal.kernel_host import OWNER
 
 Body = Mapping[str, Any]
 

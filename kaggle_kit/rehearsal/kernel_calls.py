@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 import orjson
 
-from .dataset_calls import DatasetCalls
-from .exchange import Exchange
-from .kernel_host import OWNER, KernelHost, KernelRules, Version
-from .paging import send_page
+from kaggle_kit.rehearsal.dataset_calls import DatasetCalls
+from kaggle_kit.rehearsal.exchange import Exchange
+from kaggle_kit.rehearsal.kernel_host import OWNER, KernelHost, KernelRules, Version
+from kaggle_kit.rehearsal.paging import send_page
 
 Body = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from .exchange import Exchange
+from kaggle_kit.rehearsal.exchange import Exchange
 
 PAGE = 20
 """Rows of a page when the request does not say, as on the real service."""

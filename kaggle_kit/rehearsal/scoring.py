@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from .hosted import HostedCompetition
+from kaggle_kit.rehearsal.hosted import HostedCompetition
 
 LONGEST_FIELD = 1 << 24
 """Characters of one list of numbers."""

@@ -23,16 +23,16 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-from .book import Book, StoredUpload, Submission
-from .dataset_calls import DatasetCalls
-from .exchange import Exchange
-from .hosted import HostedCompetition
-from .kernel_calls import FILES_ROUTE, LOG_ROUTE, KernelCalls
-from .kernel_host import OWNER, KernelRules
-from .links import Links
-from .paging import send_page
-from .scoring import Rejected, score_file
-from .uploads import take_upload
+from kaggle_kit.rehearsal.book import Book, StoredUpload, Submission
+from kaggle_kit.rehearsal.dataset_calls import DatasetCalls
+from kaggle_kit.rehearsal.exchange import Exchange
+from kaggle_kit.rehearsal.hosted import HostedCompetition
+from kaggle_kit.rehearsal.kernel_calls import FILES_ROUTE, LOG_ROUTE, KernelCalls
+from kaggle_kit.rehearsal.kernel_host import OWNER, KernelRules
+from kaggle_kit.rehearsal.links import Links
+from kaggle_kit.rehearsal.paging import send_page
+from kaggle_kit.rehearsal.scoring import Rejected, score_file
+from kaggle_kit.rehearsal.uploads import take_upload
 
 SERVICE = "competitions.CompetitionApiService"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from .book import Book, StoredUpload
-from .exchange import Exchange
+from kaggle_kit.rehearsal.book import Book, StoredUpload
+from kaggle_kit.rehearsal.exchange import Exchange
 
 
 def take_upload(book: Book, exchange: Exchange) -> None:

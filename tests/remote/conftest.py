@@ -113,8 +113,3 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> None:
         "kaggle_kit.workflow.pack.package_files", lambda git: {"kaggle_kit/version.py": b"VERSION = '0'\n"}
     )
     monkeypatch.setattr("kaggle_kit.workflow.pack.SCRIPT", Path(__file__).with_name("standin.py"))
-
-
-def pushes(server: FaultyServer) -> int:
-    """How often a version was asked for."""
-    return sum(seen.route.endswith("SaveKernel") for seen in server.requests)

@@ -7,15 +7,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from faults import SECRET, answer, lose_answer, rpc_error
+from faults import SECRET, FaultyServer, answer, lose_answer, rpc_error
 
 from kaggle_kit.archive import RunStore
-
-from .conftest import pushes
 
 pytestmark = pytest.mark.usefixtures("standin")
 
 RUN = "20261123-150000-{}-1a2b3c"
+
+
+def pushes(server: FaultyServer) -> int:
+    """How often a version was asked for."""
+    return sum(seen.route.endswith("SaveKernel") for seen in server.requests)
 
 
 def run_record(mood: str) -> dict:
