@@ -245,9 +245,11 @@ class Part:
 
     def leave(self) -> None:
         """Close the file for good; one that was begun and is still empty is of no use to the next run."""
-        if self._file is not None and self.offset == 0:
-            self.forget()
+        opened = self._file is not None
         self.close()
+        # not by the offset: of a block that did not fit on the disk, the bytes that did are there
+        if opened and bytes_there(self.target) == 0:
+            self.forget()
 
     def close(self) -> None:
         """Close the file; what is there stays."""
