@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from separate_streams import cli_runner
 
 from kaggle_kit.cli import cli
 from kaggle_kit.competition import SubmissionFormat
@@ -79,7 +79,7 @@ def kk() -> Command:
     """Run a command line as a user would; its exit code has to be ``code``."""
 
     def run(*arguments: str, code: int = 0) -> Any:
-        outcome = CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
+        outcome = cli_runner().invoke(cli, list(arguments), catch_exceptions=False)
         assert outcome.exit_code == code, outcome.output
         return outcome
 

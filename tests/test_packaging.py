@@ -1,4 +1,4 @@
-"""What is shipped holds the whole package, and the oldest versions that we say we work with are those that CI runs with."""
+"""What is shipped holds the whole package, and the oldest versions that we say we work with are those of ``.ci/oldest``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
 
 NOT_THE_OLDEST = {"torch": "an older build for CPUs is in no index that CI reaches, one with CUDA has gigabytes"}
-"""Packages that CI runs in a newer version than the oldest that we say we work with, and why."""
+"""Packages that ``.ci/oldest`` has in a newer version than the oldest that we say we work with, and why."""
 
 
 def shipped() -> set[PurePosixPath]:
@@ -65,7 +65,7 @@ def test_our_own_wheel_holds_every_file_of_the_package_and_every_recipe():
 
 
 @pytest.mark.parametrize(("package", "version"), lower_bounds().items())
-def test_lower_bound_is_the_version_that_ci_runs_with(package, version):
+def test_lower_bound_is_the_version_that_is_tested(package, version):
     tested = Version(oldest_tested()[package])
     if package in NOT_THE_OLDEST:
         assert tested > Version(version), f"{package} is no exception any more"

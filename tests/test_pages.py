@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from separate_streams import cli_runner
 
 from kaggle_kit.cli import cli
 from kaggle_kit.embeddings import generate_competition
@@ -71,7 +71,7 @@ def play(language: str, text: str, folder: Path) -> None:
             words = shlex.split(line, comments=True)
             if words:
                 assert words[0] == "kk", line
-                outcome = CliRunner().invoke(cli, words[1:], catch_exceptions=False)
+                outcome = cli_runner().invoke(cli, words[1:], catch_exceptions=False)
                 assert outcome.exit_code == 0, f"{line}\n{outcome.output}"
 
 

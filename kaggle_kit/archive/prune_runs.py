@@ -91,7 +91,8 @@ def _states(run: Record) -> Iterator[PruneItem]:
 
 
 def _untouched_hours(folder: Path) -> float:
-    times = [path.stat().st_mtime for path in folder.rglob("*") if path.is_file()]
+    # a lock is touched by whoever only looks whether it is free (filelock before its way of today)
+    times = [path.stat().st_mtime for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
     return (time.time() - max(times, default=0.0)) / 3600
 
 

@@ -271,7 +271,8 @@ def read_texts(file: NpzFile, key: str) -> np.ndarray:
 
 def _read_ids(file: NpzFile, key: str) -> tuple[np.ndarray, list[str]]:
     ids = file.read(key)
-    if ids.dtype.kind == "u" and ids.size and ids.max() > np.iinfo(np.int64).max:
+    # as Python's integers: NumPy before 2 compares unsigned and signed ones as floats, which cannot tell these apart
+    if ids.dtype.kind == "u" and ids.size and int(ids.max()) > np.iinfo(np.int64).max:
         return ids.astype(np.int64), [f"{key}: ids above {np.iinfo(np.int64).max}"]
     ids = ids.astype(np.int64)
     _, first_rows = np.unique(ids, return_index=True)

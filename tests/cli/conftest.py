@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from separate_streams import cli_runner
 
 from kaggle_kit.cli import cli
 
@@ -36,7 +36,7 @@ def kk() -> Callable[..., Outcome]:
     """Run a command line in this process."""
 
     def run(*arguments: str) -> Outcome:
-        result = CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
+        result = cli_runner().invoke(cli, list(arguments), catch_exceptions=False)
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     return run

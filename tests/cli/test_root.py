@@ -7,7 +7,7 @@ import json
 
 import click
 import pytest
-from click.testing import CliRunner
+from separate_streams import cli_runner
 
 from kaggle_kit import errors
 from kaggle_kit.cli.options import Duration, Weights
@@ -48,7 +48,7 @@ class Failing(Root):
 
 
 def ended(error, *arguments):
-    result = CliRunner().invoke(Failing(error), ["fail", *arguments], catch_exceptions=False)
+    result = cli_runner().invoke(Failing(error), ["fail", *arguments], catch_exceptions=False)
     return result.exit_code, result.stdout, result.stderr
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from other_competitions import PRICES, QUICK, SOUNDS
+from separate_streams import cli_runner
 
 from kaggle_kit.cli import cli
 
@@ -91,7 +91,7 @@ def test_a_plain_competition_is_fetched_validated_submitted_and_listed(price_pro
     assert "vectors.npy" not in chain
     kk("sync", "-q")
     kk("final", "-q")
-    assert "sample_submission.csv" in CliRunner().invoke(cli, ["doctor"], catch_exceptions=False).output
+    assert "sample_submission.csv" in cli_runner().invoke(cli, ["doctor"], catch_exceptions=False).output
     assert "kk submit FILE" in kk().stdout
     assert "rehearsal team" in kk("leaderboard", "--public").stdout
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import nbformat
 import pytest
-from click.testing import CliRunner
 from faults import SECRET
+from separate_streams import cli_runner
 from simulated import SETTINGS, Notebook
 
 from kaggle_kit.cli import cli
@@ -27,7 +27,7 @@ OFFLINE_CELLS = ["install", "settings", "doctor", "fetch", "train", "verify", "p
 @pytest.fixture
 def kk():
     """Run a command line in this process, on this machine."""
-    return lambda *words: CliRunner().invoke(cli, list(words), catch_exceptions=False)
+    return lambda *words: cli_runner().invoke(cli, list(words), catch_exceptions=False)
 
 
 def cell(path: Path, name: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from faults import SECRET, FaultyServer
+from separate_streams import cli_runner
 
 from kaggle_kit.cli import cli
 from kaggle_kit.embeddings import generate_competition
@@ -64,7 +64,7 @@ def kk() -> Callable[..., Outcome]:
     """Run a command line in this process."""
 
     def run(*arguments: str) -> Outcome:
-        result = CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
+        result = cli_runner().invoke(cli, list(arguments), catch_exceptions=False)
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     return run
