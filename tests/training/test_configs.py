@@ -34,6 +34,13 @@ def test_every_recipe_of_a_translator_is_shipped():
     assert {entry.recipe for entry in translators if entry.recipe} <= set(CONFIGS)
 
 
+def test_the_fast_preset_trains_one_translator_a_fold_and_nothing_else(tmp_path):
+    """Its translator's recipe is the default's, whose seeds and refits it must not take over."""
+    train = load_project(tmp_path, config="fast").settings.train
+    assert (train.seeds, train.refit) == (1, 0)
+    assert load_project(tmp_path, config="default").settings.train.refit > 0
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_shipped_configuration_trains(name, pairs, tmp_path):
     settings = small_project(name, tmp_path)
