@@ -142,7 +142,7 @@ def blocks(response: requests.Response, *, decode: bool) -> Iterator[bytes]:
 
     A block is handed on as soon as anything has come: waiting for a full one would let a trickling server outlast every deadline.
     """
-    read = getattr(response.raw, "read1", None) or response.raw.read  # urllib3 before 2.1 has no read1
+    read = getattr(response.raw, "read1", None) or response.raw.read  # older urllib3 has none
     while block := read(BLOCK, decode_content=decode):
         yield block
 
