@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -66,6 +67,7 @@ def would_install(python: Path, wheel: Path, index: Path) -> set[str]:
         text=True,
         check=False,
         timeout=200,
+        env={**os.environ, "PIP_CONFIG_FILE": os.devnull},  # caps and indexes of this machine are not the image's
     )
     assert done.returncode == 0, done.stderr
     return {row["metadata"]["name"].replace("_", "-") for row in json.loads(done.stdout)["install"]}
