@@ -35,11 +35,11 @@ class Mix:
 
     Attributes:
         partners: (batch,) int64, a permutation: the row that each row is mixed with.
-        share: how much of each row is its own.
+        share: how much of each row is its own; a float32 scalar on the device where the step is recorded.
     """
 
     partners: Tensor
-    share: float
+    share: float | Tensor
 
 
 def symmetric_infonce(logits: Tensor) -> Tensor:

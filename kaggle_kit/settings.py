@@ -244,7 +244,13 @@ class TrainSettings(Section):
     )
     device: str = setting("auto", "where to compute", one_of("auto", "cuda", "mps", "cpu"))
     precision: str = setting(
-        "auto", "arithmetic of the network; loss and logits are always fp32", one_of("auto", "fp32", "bf16", "fp16")
+        "auto",
+        "arithmetic of the network and of the products behind the scores, which are added up in fp32; the rest of the loss is fp32",
+        one_of("auto", "fp32", "bf16", "fp16"),
+    )
+    compile: bool = setting(
+        False,
+        "compile network and loss for the GPU before training: a minute or more at the start, for large batches and long training",
     )
     threads: int | None = setting(
         None, "CPU threads of a process; none: as many as cores, divided by the workers", at_least(1)

@@ -37,7 +37,8 @@ class MovingAverage:
                 average.lerp_(current, share.to(average.dtype))
             else:
                 average.copy_(current)
-        self.share = torch.where(skipped > 0, self.share, self.later_share)
+        # in place: a recorded step knows its tensors by their address
+        self.share.copy_(torch.where(skipped > 0, self.share, self.later_share))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that a later process needs to go on."""

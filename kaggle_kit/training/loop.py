@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from kaggle_kit.errors import DataError, TrainingError
 from kaggle_kit.progress import Task
-from kaggle_kit.training.augment import augment
+from kaggle_kit.training.augment import draw_share
 from kaggle_kit.training.average import MovingAverage, running_statistics
 from kaggle_kit.training.batches import epoch_batches
 from kaggle_kit.training.context import RunContext
 from kaggle_kit.training.fold import EncodedFold, FoldData, encode_fold
 from kaggle_kit.training.losses import Loss, build_loss
+from kaggle_kit.training.objective import Objective
+from kaggle_kit.training.recorded import RecordedSteps
 from kaggle_kit.training.schedule import learning_rate
 from kaggle_kit.training.seeds import generator_for
 from kaggle_kit.training.state import StateFiles
@@ -95,9 +97,12 @@ class GradientLoop:
         self.seed, self.states, self.stop, self.task = seed, states, context.stop, task
         self.collective = context.collective
         self.loss: Loss = build_loss(settings.loss.name, settings.loss.options).to(hardware.device)
+        self.loss.rounded = hardware.score_format
         self.fold: EncodedFold = encode_fold(data, translator, hardware)
         self.parameters = [p for module in (translator, self.loss) for p in module.parameters() if p.requires_grad]
         self.statistics = running_statistics(translator)
+        self.objective: nn.Module = Objective(translator, self.loss, self.fold, self.train, hardware, self.collective)
+        self.rate = self._on_device(self.train.learning_rate)
         self.optimizer = self._build_optimizer()
         self.scaler = torch.amp.GradScaler(hardware.device, enabled=hardware.scales_gradients)
         self.position = Position()
@@ -111,6 +116,32 @@ class GradientLoop:
         self.epochs = max(self.train.epochs, math.ceil(self.train.min_steps / self.batches_in_epoch))
         self.total_steps = self.batches_in_epoch * self.epochs
         self.average = MovingAverage(translator, self.train.ema_decay) if self.train.ema_decay else None
+        self.recorded = RecordedSteps(self._whole_step, self._changing, self.scaler) if self._records_steps() else None
+        if self.train.compile and hardware.device == "cuda":
+            self.objective.compile(dynamic=False)
+
+    def _on_device(self, number: float) -> float | Tensor:
+        """A number that changes from step to step, as steps take it: on a GPU from a place that a recorded step can read."""
+        if self.hardware.device != "cuda":
+            return number
+        return torch.tensor(number, dtype=torch.float32, device="cuda")
+
+    def _records_steps(self) -> bool:
+        """Whether steps are recorded and replayed: on one GPU, where every batch is a step and all parts bear it."""
+        return (
+            self.hardware.device == "cuda"
+            and self.collective.size == 1
+            and self.train.accumulate == 1
+            and self.translator.recordable
+            and self.loss.recordable
+        )
+
+    def _changing(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        modules = [self.translator, self.loss, *([] if self.average is None else [self.average.translator])]
+        found = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+        found += [tensor for state in self.optimizer.state.values() for tensor in state.values()]
+        return found if self.average is None else [*found, self.average.share]
 
     def _build_optimizer(self) -> torch.optim.Optimizer:
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.train.optimizer]
@@ -120,7 +151,12 @@ class GradientLoop:
             {"params": [p for p in self.parameters if p.ndim >= 2], "weight_decay": self.train.weight_decay},
             {"params": [p for p in self.parameters if p.ndim < 2], "weight_decay": 0.0},
         ]
-        return kind([group for group in groups if group["params"]], lr=self.train.learning_rate, fused=fused or None)
+        return kind(
+            [group for group in groups if group["params"]],
+            lr=self.rate,
+            fused=fused or None,
+            capturable=self.hardware.device == "cuda",
+        )
 
     @property
     def shown(self) -> Translator:
@@ -183,36 +219,44 @@ class GradientLoop:
     def _step(self, number: int, captions: Tensor) -> None:
         """One batch; the weights move when its group is complete. Gradients that are being added up are not part of the state."""
         position, accumulate = self.position, self.train.accumulate
-        rate = learning_rate(position.step, self.total_steps, self.train)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        first = number % accumulate == 0
-        if first:
-            self.former_statistics = [buffer.clone() for buffer in self.statistics]
-        group_size = min(accumulate, self.batches_in_epoch - number // accumulate * accumulate)
-        loss = self._loss_of(captions)
-        self.scaler.scale(loss / group_size).backward()
-        self.group_loss = loss.detach() if first else self.group_loss + loss.detach()
-        skipped = None
-        if self._completes_group(number):
-            skipped = self._descend()
-            self.optimizer.zero_grad(set_to_none=True)
-        self.unread.append(StepRecord(loss.detach(), len(captions), skipped))
+        self._set_rate(learning_rate(position.step, self.total_steps, self.train))
+        drawn = draw_share(self.train, position.epoch)
+        share = None if drawn is None else self._on_device(drawn)
+        skipped: Tensor | None
+        if self.recorded is not None:
+            loss, skipped = self.recorded(captions, share)
+        else:
+            group_size = min(accumulate, self.batches_in_epoch - number // accumulate * accumulate)
+            loss = self._add_gradients(captions, share, group_size, first=number % accumulate == 0)
+            skipped = self._descend() if self._completes_group(number) else None
+        self.unread.append(StepRecord(loss, len(captions), skipped))
         position.step += 1
         position.step_in_epoch += 1
         if not self.hardware.defers_checks:
             self._read_steps()
 
-    def _loss_of(self, captions: Tensor) -> Tensor:
-        """The loss of a batch, mixed pairs held to both of their images; float32."""
-        images = self.fold.image[captions]
-        targets = self.fold.targets[images]
-        inputs, mix = augment(self.fold.inputs[captions], self.train, self.position.epoch)
-        with self.hardware.autocast():
-            outputs, extras = self.collective.training_forward(self.translator, inputs, self.seed, self.position.step)
-        loss = self.loss(outputs, targets, images) if mix is None else self.loss.mixed(outputs, targets, images, mix)
-        penalty = self.translator.penalty(extras, outputs, targets, images)
-        return loss if penalty is None else loss + penalty
+    def _set_rate(self, rate: float) -> None:
+        if isinstance(self.rate, Tensor):
+            self.rate.fill_(rate)
+        else:
+            self.rate = rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate
+
+    def _whole_step(self, captions: Tensor, share: float | Tensor | None) -> tuple[Tensor, Tensor]:
+        """A step of one batch: its loss, and whether the weights were left alone."""
+        loss = self._add_gradients(captions, share, 1, first=True)
+        return loss, self._descend()
+
+    def _add_gradients(self, captions: Tensor, share: float | Tensor | None, group_size: int, *, first: bool) -> Tensor:
+        """Add a batch's part to the gradients of its group; its loss."""
+        if first:
+            self.former_statistics = [buffer.clone() for buffer in self.statistics]
+        purpose = (self.seed, self.position.step) if self.collective.size > 1 else ()
+        loss: Tensor = self.objective(captions, share, *purpose)
+        self.scaler.scale(loss / group_size).backward()
+        self.group_loss = loss.detach() if first else self.group_loss + loss.detach()
+        return loss.detach()
 
     def _descend(self) -> Tensor:
         """One optimiser step, unless a loss or gradient of its batches is not finite: then nothing changes.
@@ -222,7 +266,7 @@ class GradientLoop:
         """
         self.collective.average_gradients(self.parameters)
         self.scaler.unscale_(self.optimizer)
-        skipped = (self._gradient_norm() + self.group_loss).isfinite().logical_not().float()
+        skipped = (self._checked_gradients() + self.group_loss).isfinite().logical_not().float()
         if self.hardware.defers_checks:
             # the fused optimiser looks at this on the device (torch.optim.Adam, fused=True)
             self.optimizer.grad_scale, self.optimizer.found_inf = None, skipped  # type: ignore[attr-defined]
@@ -234,13 +278,17 @@ class GradientLoop:
             buffer.copy_(torch.where(skipped > 0, former, buffer))
         if self.average is not None:
             self.average.update(self.translator, skipped)
+        self.optimizer.zero_grad(set_to_none=True)
         return skipped
 
-    def _gradient_norm(self) -> Tensor:
-        """The norm of all gradients, which are scaled down where it is too large."""
+    def _checked_gradients(self) -> Tensor:
+        """A number that is finite if all gradients are, which are scaled down where their norm is too large."""
         if self.train.clip_norm is not None:
             return nn.utils.clip_grad_norm_(self.parameters, self.train.clip_norm)
-        return torch.stack(torch._foreach_norm([p.grad for p in self.parameters if p.grad is not None])).sum()
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if self.hardware.device == "cuda":
+            return torch.stack(torch._foreach_norm(gradients)).sum()  # one kernel for all of them
+        return torch.stack([gradient.sum() for gradient in gradients]).sum()
 
     def _read_steps(self) -> None:
         """Take over what the steps since the last reading left on the device: the one place where a step is waited for."""
@@ -284,7 +332,7 @@ class GradientLoop:
             train_loss=position.loss_sum / position.loss_count,
             validation_loss=None,
             validation_mrr=None,
-            learning_rate=self.optimizer.param_groups[0]["lr"],
+            learning_rate=float(self.rate),
             seconds=seconds,
             samples_per_s=samples / seconds if seconds else 0.0,
         )

@@ -29,6 +29,11 @@ class Loss(nn.Module):
     """Base of all losses; parameters of a loss (a learnable temperature) are trained with the translator's."""
 
     Options: ClassVar[type[Section]] = Section
+    recordable: ClassVar[bool] = False
+    """As of a translator: whether it does the same work on the device each time."""
+
+    rounded: torch.dtype | None = None
+    """Short format in which scores are multiplied, see :func:`kaggle_kit.training.blocks.products`; set by the training."""
 
     def __init__(self, options: Section) -> None:
         super().__init__()
@@ -69,6 +74,8 @@ def build_loss(name: str, options: Mapping[str, Any]) -> Loss:
 class CosineLoss(Loss):
     """1 - cosine similarity, the baseline's regression loss."""
 
+    recordable = True
+
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Mean over the batch of 1 - cos(output, target)."""
         return (1 - F.cosine_similarity(outputs.float(), targets.float(), dim=1)).mean()
@@ -77,6 +84,8 @@ class CosineLoss(Loss):
 @losses.register("mse")
 class MseLoss(Loss):
     """Squared Euclidean distance of the raw output to the target, mean over rows and dimensions."""
+
+    recordable = True
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Mean squared error."""
@@ -87,12 +96,16 @@ class MseLoss(Loss):
 class ContrastiveOptions(Section):
     """What all losses over the scores of a batch share."""
 
-    block: int = setting(
-        2048,
+    block: int | None = setting(
+        None,
         "largest batch whose scores are held in memory all at once; those of a larger one come in tiles of so many rows and "
-        "columns, and once more for the gradient",
+        "columns, and once more for the gradient; none: 2048, and 8192 on a GPU",
         at_least(1),
     )
+
+    def tile(self, outputs: Tensor) -> int:
+        """``block``, or what suits the device of the outputs."""
+        return self.block or (8192 if outputs.is_cuda else 2048)
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,7 @@ class InfoNceOptions(ContrastiveOptions):
 class _Contrastive(Loss):
     """Shared by the InfoNCE family: unit outputs against the batch's targets, scaled by the temperature."""
 
+    recordable = True
     Options = InfoNceOptions
     options: InfoNceOptions
 
@@ -143,7 +157,7 @@ class InfoNce(_Contrastive):
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Cross-entropy of each caption's own row."""
         scaled, targets = self._scaled(outputs), targets.float()
-        sums = score_sums(scaled, targets, block=self.options.block, both_ways=False)
+        sums = score_sums(scaled, targets, block=self.options.tile(outputs), both_ways=False, rounded=self.rounded)
         right = (scaled * targets).sum(1).mean()
         return sums.by_caption.mean() - self._smoothed(right, scaled, targets)
 
@@ -177,7 +191,7 @@ class SymmetricInfoNce(_Contrastive):
         """Every image is somebody's partner once, so the mean right logit is the same by captions and by images."""
         weight = self.options.image_weight
         scaled, targets = self._scaled(outputs), targets.float()
-        sums = score_sums(scaled, targets, block=self.options.block, both_ways=weight > 0)
+        sums = score_sums(scaled, targets, block=self.options.tile(outputs), both_ways=weight > 0, rounded=self.rounded)
         normalisers = sums.by_caption.mean()
         if sums.by_image is not None:
             normalisers = (normalisers + weight * sums.by_image.mean()) / (1 + weight)
@@ -196,7 +210,7 @@ class MultiPositiveInfoNce(_Contrastive):
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Mean of the two cross-entropies against the shared targets."""
         scaled, targets = self._scaled(outputs), targets.float()
-        sums = score_sums(scaled, targets, block=self.options.block, images=images)
+        sums = score_sums(scaled, targets, block=self.options.tile(outputs), images=images, rounded=self.rounded)
         assert sums.by_image is not None
         assert sums.shared is not None
         normalisers = (sums.by_caption.mean() + sums.by_image.mean()) / 2
@@ -220,13 +234,16 @@ class HardTriplet(Loss):
     Source: Faghri et al., VSE++: Improving Visual-Semantic Embeddings with Hard Negatives, BMVC 2018.
     """
 
+    recordable = True
     Options = TripletOptions
     options: TripletOptions
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Sum of both ways, mean over the batch."""
         scaled = targets.float() * self.options.target_scale
-        return triplet(unit(outputs), scaled, images, self.options.margin, block=self.options.block)
+        return triplet(
+            unit(outputs), scaled, images, self.options.margin, block=self.options.tile(outputs), rounded=self.rounded
+        )
 
 
 @dataclass(frozen=True)
@@ -274,7 +291,9 @@ class InfoNceTriplet(SymmetricInfoNce):
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Weighted sum of the two."""
         options = self.options
-        hinge = triplet(unit(outputs), unit(targets), images, options.margin, block=options.block)
+        hinge = triplet(
+            unit(outputs), unit(targets), images, options.margin, block=options.tile(outputs), rounded=self.rounded
+        )
         contrast = super().forward(outputs, targets, images)
         return options.infonce_weight * contrast + options.triplet_weight * hinge
 
@@ -296,6 +315,7 @@ class SigLip(Loss):
     Source: Zhai et al., Sigmoid Loss for Language Image Pre-Training, ICCV 2023.
     """
 
+    recordable = True
     Options = SigLipOptions
     options: SigLipOptions
 
@@ -307,5 +327,12 @@ class SigLip(Loss):
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Sum over pairs, divided by the batch."""
         scale = self.log_scale.clamp(max=-math.log(LEAST_TEMPERATURE)).exp()
-        total = pairwise_sigmoid(unit(outputs) * scale, targets.float(), images, self.bias, block=self.options.block)
+        total = pairwise_sigmoid(
+            unit(outputs) * scale,
+            targets.float(),
+            images,
+            self.bias,
+            block=self.options.tile(outputs),
+            rounded=self.rounded,
+        )
         return total / len(outputs)

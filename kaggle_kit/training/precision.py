@@ -39,6 +39,19 @@ class Hardware:
         return self.device == "cuda"
 
     @property
+    def score_format(self) -> torch.dtype | None:
+        """The short format to which vectors are rounded before their scores are multiplied; None: scores are float32 throughout.
+
+        Where products of a short format can be added up in float32: on a GPU from PyTorch 2.8 on, on a CPU in bf16. Of a large batch the
+        scores are the largest product there is.
+        """
+        adds_up_wide = {
+            "cuda": hasattr(torch.ops.aten.mm, "dtype"),
+            "cpu": self.precision == "bf16",
+        }
+        return DTYPES[self.precision] if adds_up_wide.get(self.device, False) else None
+
+    @property
     def dtype(self) -> torch.dtype:
         """The number format that the network's matrix products run in."""
         return DTYPES[self.precision] or torch.float32

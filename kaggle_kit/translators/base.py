@@ -47,6 +47,9 @@ class Translator(nn.Module):
 
     Options: ClassVar[type[Section]] = Section
     closed_form: ClassVar[bool] = False
+    recordable: ClassVar[bool] = False
+    """Whether a training step does the same work on a GPU each time: nothing depends on Python's side, a counter or NumPy's generator.
+    Such a step is recorded once and replayed (:mod:`kaggle_kit.training.recorded`)."""
 
     def __init__(self, d_text: int, d_image: int, options: Section) -> None:
         super().__init__()

@@ -30,6 +30,7 @@ class DropoutMlpOptions(Section):
 class DropoutMlp(Translator):
     """Linear, LayerNorm, SiLU, Dropout 0.704, Linear: the shallow network behind the best public scores."""
 
+    recordable = True
     Options = DropoutMlpOptions
     options: DropoutMlpOptions
     target_length: Tensor
@@ -70,6 +71,7 @@ class ResidualBlocksOptions(Section):
 class ResidualBlocks(Translator):
     """Linear, LayerNorm, GELU, Dropout to the width; two such layers as a residual; Linear to the image space."""
 
+    recordable = True
     Options = ResidualBlocksOptions
     options: ResidualBlocksOptions
 
@@ -118,6 +120,7 @@ class _GegluBlock(nn.Module):
 class Geglu(Translator):
     """GeGLU residual MLP: entry with BatchNorm and dropout, gated blocks, a GELU bottleneck."""
 
+    recordable = True
     Options = GegluOptions
 
     def __init__(self, d_text: int, d_image: int, options: GegluOptions) -> None:
@@ -156,6 +159,7 @@ class VaeStyle(Translator):
     Both sides are centred on the training data. Source of the divergence: Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
     """
 
+    recordable = True
     Options = VaeOptions
     options: VaeOptions
     text_mean: Tensor
@@ -229,6 +233,7 @@ class SlotAdapter(Translator):
     Source of the loss: Faghri et al., VSE++, BMVC 2018.
     """
 
+    recordable = True
     Options = SlotAdapterOptions
     options: SlotAdapterOptions
 

@@ -63,6 +63,7 @@ class Procrustes(LinearMap):
     Source: Schönemann, A generalized solution of the orthogonal Procrustes problem, Psychometrika 1966.
     """
 
+    recordable = True
     Options = MeanOptions
 
     def prepare(self, data: FitData) -> None:

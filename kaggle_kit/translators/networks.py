@@ -30,6 +30,7 @@ class MlpOptions(Section):
 class Mlp(Translator):
     """The competition's baseline: Linear(d_text, hidden), ReLU, Dropout, Linear(hidden, d_image)."""
 
+    recordable = True
     Options = MlpOptions
     options: MlpOptions
 
@@ -67,6 +68,7 @@ class ResidualMlpOptions(Section):
 class ResidualMlp(Translator):
     """The original final model: act(LN(Linear(Dropout(act(LN(Linear(x)))))) + Projection(x))."""
 
+    recordable = True
     Options = ResidualMlpOptions
     options: ResidualMlpOptions
 

@@ -47,6 +47,7 @@ class SubspaceMlpOptions(Section):
 class SubspaceMlp(Translator):
     """LayerNorm-SiLU MLP from the leading text directions to the leading image directions, with a whitened ridge and a hub correction."""
 
+    recordable = True
     Options = SubspaceMlpOptions
     options: SubspaceMlpOptions
     text_mean: Tensor

@@ -175,12 +175,12 @@ def bench(
     hardware = choose_hardware(train.device, train.precision, train.threads)
     progress.note(f"timing {hardware.name} ({hardware.device}, {hardware.precision}, {hardware.threads} threads)")
     size = _size(project, hardware, batch or BATCH, samples)
-    original, chosen = _original_settings(), project.settings
+    original, chosen = _original_settings(train.compile, size.batch), project.settings
     if batch is not None:
         chosen = replace(chosen, train=replace(chosen.train, batch_size=batch))
     with contextlib.ExitStack() as stack:
         competitors = _competitors(size, hardware)
-        competitors["ours"] = stack.enter_context(_engine(original, size, hardware, rounds or MOST_ROUNDS))
+        competitors["ours"] = stack.enter_context(_engine(original, size, hardware, rounds or MOST_ROUNDS, least=1))
         if not closed_form(chosen):
             competitors["translator"] = stack.enter_context(_engine(chosen, size, hardware, rounds or MOST_ROUNDS))
         rounds = _warm_up(competitors, rounds)
@@ -255,21 +255,23 @@ def _competitors(size: _Size, hardware: Hardware) -> dict[str, Competitor]:
     return {**found, "floor": MatrixFloor(size.samples, hardware, *shape)}
 
 
-def _original_settings() -> Settings:
-    """The shipped recipe of the original notebook, whatever the project says."""
-    return Settings.from_dict(tomllib.loads(shipped_configs()[ORIGINAL].read_text(encoding="utf-8")))
+def _original_settings(compiled: bool, batch: int) -> Settings:  # noqa: FBT001
+    """The shipped recipe of the original notebook, whatever the project says, but for what speed alone depends on."""
+    found = Settings.from_dict(tomllib.loads(shipped_configs()[ORIGINAL].read_text(encoding="utf-8")))
+    return replace(found, train=replace(found.train, compile=compiled, batch_size=batch))
 
 
-def _engine(settings: Settings, size: _Size, hardware: Hardware, rounds: int) -> EngineRounds:
-    """Training on noise, in whole batches of the recipe's size: a warm-up and ``rounds`` epochs, of which none is validated."""
+def _engine(
+    settings: Settings, size: _Size, hardware: Hardware, rounds: int, *, least: int = LEAST_BATCHES
+) -> EngineRounds:
+    """Training on noise, in ``least`` or more batches of the recipe's size: a warm-up and ``rounds`` epochs, of which none is validated."""
     from kaggle_kit.training.bench import HELD_OUT_IMAGES, EngineRounds, hold_out, noise_pairs
 
-    original = settings == _original_settings()
-    batch = size.batch if original else settings.train.batch_size
-    captions = size.samples if original else batch * max(LEAST_BATCHES, size.samples // batch)
+    batch = settings.train.batch_size
+    captions = batch * max(least, size.samples // batch)
     train = replace(
         _on(settings, hardware),
-        batch_size=batch, epochs=rounds + 2, min_steps=0, patience=None, validate_every=NEVER, checkpoint_minutes=NEVER,
+        epochs=rounds + 2, min_steps=0, patience=None, validate_every=NEVER, checkpoint_minutes=NEVER,
     )  # fmt: skip
     # a batch of different images is a quarter of all images at most, so each has one caption then
     each = {"captions_an_image": 1} if train.batches == "images" else {}

@@ -3,7 +3,8 @@
 The table of ``kk bench``, with a line added to ``history.jsonl``::
 
     python -m tests.benchmarks.training
-    python -m tests.benchmarks.training --precision bf16 --batch 4096 --time-to 0.8
+    python -m tests.benchmarks.training --precision bf16 --batch 4096 --samples 204800 --compile
+    python -m tests.benchmarks.training --time-to 0.8
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ from tests.benchmarks.history import remember
 def main() -> None:
     """Measure, print the table, add the line."""
     options = _options()
-    overrides = {"train.precision": options.precision, "translator.name": options.translator}
+    overrides = {
+        "train.precision": options.precision,
+        "train.compile": options.compile,
+        "translator.name": options.translator,
+    }
     if options.threads is not None:
         overrides["train.threads"] = options.threads
     found = kaggle_kit.bench(
@@ -45,6 +50,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--samples", type=int)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--compile", action="store_true", help="the setting train.compile, on a GPU")
     parser.add_argument("--time-to", type=float, metavar="MRR")
     return parser.parse_args()
 

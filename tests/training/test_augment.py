@@ -7,7 +7,7 @@ import torch
 
 from kaggle_kit.embeddings import fold_pairs
 from kaggle_kit.settings import TrainSettings
-from kaggle_kit.training.augment import augment
+from kaggle_kit.training.augment import augment, draw_share
 from kaggle_kit.training.checkpoints import load_translator
 from kaggle_kit.training.crossvalidation import cross_validate
 from kaggle_kit.translators.dropout import Dropout, dropout
@@ -16,15 +16,20 @@ from kaggle_kit.translators.dropout import Dropout, dropout
 def test_mixing_blends_each_row_with_its_partner():
     torch.manual_seed(0)
     inputs = torch.randn(8, 4)
-    mixed, mix = augment(inputs, TrainSettings(mixup=0.3), epoch=0)
+    settings = TrainSettings(mixup=0.3)
+    mixed, mix = augment(inputs, settings, draw_share(settings, epoch=0))
     assert 0.5 <= mix.share <= 1
     assert torch.allclose(mixed, mix.share * inputs + (1 - mix.share) * inputs[mix.partners], atol=1e-6)
-    assert augment(inputs, TrainSettings(mixup=0.3, mixup_after=3), epoch=2)[1] is None
+    assert torch.allclose(mixed, augment(inputs, settings, torch.tensor(mix.share))[0], atol=1e-6), (
+        "a share on the device"
+    )
+    assert draw_share(TrainSettings(mixup=0.3, mixup_after=3), epoch=2) is None
+    assert augment(inputs, settings, None)[1] is None
 
 
 def test_mixing_shares_follow_the_beta_distribution():
     torch.manual_seed(0)
-    shares = [augment(torch.zeros(2, 1), TrainSettings(mixup=0.3), epoch=0)[1].share for _ in range(3000)]
+    shares = [draw_share(TrainSettings(mixup=0.3), epoch=0) for _ in range(3000)]
     drawn = torch.distributions.Beta(0.3, 0.3).sample((200_000,))
     assert sum(shares) / len(shares) == pytest.approx(float(torch.maximum(drawn, 1 - drawn).mean()), abs=0.01)
 
@@ -32,7 +37,7 @@ def test_mixing_shares_follow_the_beta_distribution():
 def test_noise_has_the_length_that_was_asked_for():
     torch.manual_seed(0)
     inputs = torch.randn(500, 64) * 7
-    noisy, _ = augment(inputs, TrainSettings(input_noise=0.25), epoch=0)
+    noisy, _ = augment(inputs, TrainSettings(input_noise=0.25), None)
     relative = (noisy - inputs).norm(dim=1) / inputs.norm(dim=1)
     assert float(relative.mean()) == pytest.approx(0.25, abs=0.01)
 

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from kaggle_kit import files
 from kaggle_kit.contrast import Mix
-from kaggle_kit.training.losses import build_loss
+from kaggle_kit.training.losses import Loss, build_loss
 
 ROWS, WIDTH, IMAGES = 23, 6, 9
 TILE = 5
@@ -106,6 +106,18 @@ def test_tiles_give_the_plain_value_and_gradients(case, mixed, batch):
     tiled = graded(name, {**options, "block": TILE}, batch, mix)
     close(tiled, graded(name, {**options, "block": ROWS}, batch, mix))
     close(tiled, naive(name, options, batch, mix))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rounded_products_stay_close_and_leave_no_setting_behind(case, batch, monkeypatch):
+    """On a processor without bf16 they are not rounded at all."""
+    name, options = CASES[case]
+    exact = graded(name, {**options, "block": ROWS}, batch)
+    monkeypatch.setattr(Loss, "rounded", torch.bfloat16)
+    before = torch.get_float32_matmul_precision()
+    for block in (ROWS, TILE):
+        close(graded(name, {**options, "block": block}, batch), exact, tolerance=0.05)
+    assert torch.get_float32_matmul_precision() == before
 
 
 class Largest(TorchDispatchMode):

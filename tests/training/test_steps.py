@@ -96,21 +96,21 @@ def test_a_step_that_is_not_finite_changes_nothing(settings_of, tmp_path, kind, 
     batches = [batch.clone() for batch in loop._batches(0)]
     loop._step(0, batches[0])
     before = everything(loop)
-    clean = loop._loss_of
+    clean = loop.objective.forward
 
-    def poisoned(captions):
-        loss = clean(captions)
+    def poisoned(captions, share):
+        loss = clean(captions, share)
         if where == "gradient":
             # a finite loss whose slope is not: the square root of nothing
             return loss + (loss - loss.detach()).clamp(min=0).sqrt()
         return loss * torch.inf
 
-    loop._loss_of = poisoned
+    loop.objective.forward = poisoned
     loop._step(1, batches[1])
     assert differing(before, everything(loop)) == []
     loop._read_steps()
     assert loop.position.skipped == 1
-    loop._loss_of = clean
+    loop.objective.forward = clean
     loop._step(2, batches[2])
     assert "model.layers.0.weight" in differing(before, everything(loop))
 
