@@ -124,7 +124,7 @@ class GradientLoop:
         """A number that changes from step to step, as steps take it: on a GPU from a place that a recorded step can read."""
         if self.hardware.device != "cuda":
             return number
-        return torch.tensor(number, dtype=torch.float32, device="cuda")
+        return torch.full((), number, dtype=torch.float32, device="cuda")  # torch.tensor would wait for the device
 
     def _records_steps(self) -> bool:
         """Whether steps are recorded and replayed: on one GPU, where every batch is a step and all parts bear it."""

@@ -103,6 +103,7 @@ class RecordedSteps:
                 for tensor in self.changing():
                     kept = former.get(id(tensor))
                     tensor.zero_() if kept is None else tensor.copy_(kept[1])
+                    tensor.grad = None  # a step that broke off left it
             if scale:
                 self.scaler.load_state_dict(scale)
             torch.set_rng_state(generators[0])
