@@ -50,11 +50,11 @@ class Moments:
 
         Products run in float32 over blocks and are summed in float64: the rows are of unit length, so nothing is lost that matters.
         """
-        counts = torch.bincount(image_of_caption, weight, minlength=len(images)).to(images.dtype)
+        each = torch.ones(len(x), device=x.device) if weight is None else weight
+        counts = _summed(each.double(), image_of_caption, len(images)).to(images.dtype)
         mean = (counts @ images) / counts.sum()
         # captions of one image share its row, so their sum is all that the cross moment needs: (images, d)
-        summed = torch.zeros(len(images), x.shape[1], dtype=x.dtype, device=x.device)
-        summed.index_add_(0, image_of_caption, x if weight is None else x * weight.unsqueeze(1))
+        summed = _summed(x if weight is None else x * weight.unsqueeze(1), image_of_caption, len(images))
         gram = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
         for start in range(0, len(x), BLOCK_ROWS):
             block = x[start : start + BLOCK_ROWS]
@@ -183,6 +183,12 @@ def fit_whitened_ridge(
     diagonal.add_(strength * diagonal.mean())
     weight = torch.linalg.solve(moments.gram, moments.cross).float()
     return weight @ spectrum.whitening(exponent, options.lift), mean
+
+
+def _summed(rows: Tensor, index: Tensor, count: int) -> Tensor:
+    """Sums of the rows (n, …) of each index (n,) int64: (count, …). On a GPU, too, in a fixed order, unlike ``index_add_`` there."""
+    total = rows.new_zeros(count, *rows.shape[1:])
+    return total.index_put_((index,), rows, accumulate=True) if rows.is_cuda else total.index_add_(0, index, rows)
 
 
 def _own_images(images: Tensor, image_of_caption: Tensor) -> tuple[Tensor, Tensor]:
