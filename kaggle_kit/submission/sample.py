@@ -195,7 +195,7 @@ def _check_number(
         if column.kind == "integer" and value != int(value):
             warn("type", "the sample has whole numbers only")
         if column.low is not None and column.high is not None and not column.low <= value <= column.high:
-            warn("range", f"the sample's values go from {column.low:g} to {column.high:g}")
+            warn("range", f"outside {column.low:g} to {column.high:g}, which the sample's values suggest")
 
 
 def _number(text: str) -> float | None:
