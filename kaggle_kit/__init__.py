@@ -59,7 +59,8 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.keep import rebuild_submission as _rebuild_submission
     from kaggle_kit.workflow.keep import reindex as _reindex
     from kaggle_kit.workflow.keep import submission_chain as _submission_chain
-    from kaggle_kit.workflow.notebook_file import make_notebook as _make_notebook
+    from kaggle_kit.workflow.notebooks.file import make_notebook as _make_notebook
+    from kaggle_kit.workflow.notebooks.wheels import make_wheels as _make_wheels
     from kaggle_kit.workflow.plot import plot as _plot
     from kaggle_kit.workflow.plot import plots as plots
     from kaggle_kit.workflow.predict import predict as _predict
@@ -87,7 +88,6 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.validate import validate as _validate
     from kaggle_kit.workflow.verify import verify as _verify
     from kaggle_kit.workflow.verify import verify_caption as _verify_caption
-    from kaggle_kit.workflow.wheels import make_wheels as _make_wheels
     from kaggle_kit.workflow.whereabouts import whereabouts as _whereabouts
 
     bench = _in_project(_bench)
@@ -171,8 +171,8 @@ _PLACES = {
     "load_test": "embeddings:load_test",
     "loss": "training.own:loss",
     "make_ensemble": "workflow.ensemble:ensemble",
-    "make_notebook": "workflow.notebook_file:make_notebook",
-    "make_wheels": "workflow.wheels:make_wheels",
+    "make_notebook": "workflow.notebooks.file:make_notebook",
+    "make_wheels": "workflow.notebooks.wheels:make_wheels",
     "plan_prune": "workflow.keep:plan_prune",
     "plan_prune_runs": "workflow.keep:plan_prune_runs",
     "plot": "workflow.plot:plot",
