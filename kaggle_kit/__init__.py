@@ -69,14 +69,14 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.records import list_submissions as _list_submissions
     from kaggle_kit.workflow.records import load_run as _load_run
     from kaggle_kit.workflow.records import load_submission as _load_submission
-    from kaggle_kit.workflow.remote import list_kernels as _list_kernels
-    from kaggle_kit.workflow.remote import remote_cancel as _remote_cancel
-    from kaggle_kit.workflow.remote import remote_list as _remote_list
-    from kaggle_kit.workflow.remote import remote_logs as _remote_logs
-    from kaggle_kit.workflow.remote import remote_pull as _remote_pull
-    from kaggle_kit.workflow.remote import remote_status as _remote_status
-    from kaggle_kit.workflow.remote import remote_submit as _remote_submit
-    from kaggle_kit.workflow.remote import remote_train as _remote_train
+    from kaggle_kit.workflow.remote.drive import list_kernels as _list_kernels
+    from kaggle_kit.workflow.remote.drive import remote_cancel as _remote_cancel
+    from kaggle_kit.workflow.remote.drive import remote_list as _remote_list
+    from kaggle_kit.workflow.remote.drive import remote_logs as _remote_logs
+    from kaggle_kit.workflow.remote.drive import remote_pull as _remote_pull
+    from kaggle_kit.workflow.remote.drive import remote_status as _remote_status
+    from kaggle_kit.workflow.remote.drive import remote_submit as _remote_submit
+    from kaggle_kit.workflow.remote.drive import remote_train as _remote_train
     from kaggle_kit.workflow.report import report as _report
     from kaggle_kit.workflow.study import Sweep as Sweep
     from kaggle_kit.workflow.study import load_sweep as _load_sweep
@@ -160,7 +160,7 @@ _PLACES = {
     "init": "workflow.init:init",
     "learning_curve": "workflow.compare:learning_curve",
     "leaderboard": "workflow.history:history",
-    "list_kernels": "workflow.remote:list_kernels",
+    "list_kernels": "workflow.remote.drive:list_kernels",
     "list_runs": "workflow.records:list_runs",
     "list_submissions": "workflow.records:list_submissions",
     "load_pairs": "embeddings:load_pairs",
@@ -184,13 +184,13 @@ _PLACES = {
     "rebuild_submission": "workflow.keep:rebuild_submission",
     "rehearse": "rehearsal.rehearse:rehearse",
     "reindex": "workflow.keep:reindex",
-    "remote_cancel": "workflow.remote:remote_cancel",
-    "remote_list": "workflow.remote:remote_list",
-    "remote_logs": "workflow.remote:remote_logs",
-    "remote_pull": "workflow.remote:remote_pull",
-    "remote_status": "workflow.remote:remote_status",
-    "remote_submit": "workflow.remote:remote_submit",
-    "remote_train": "workflow.remote:remote_train",
+    "remote_cancel": "workflow.remote.drive:remote_cancel",
+    "remote_list": "workflow.remote.drive:remote_list",
+    "remote_logs": "workflow.remote.drive:remote_logs",
+    "remote_pull": "workflow.remote.drive:remote_pull",
+    "remote_status": "workflow.remote.drive:remote_status",
+    "remote_submit": "workflow.remote.drive:remote_submit",
+    "remote_train": "workflow.remote.drive:remote_train",
     "resume": "workflow.train:resume",
     "run_history": "workflow.history:run_history",
     "show_progress": "render.screen:show_progress",
