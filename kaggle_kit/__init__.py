@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.compare import compare as _compare
     from kaggle_kit.workflow.compare import learning_curve as _learning_curve
     from kaggle_kit.workflow.describe import describe_data as _describe_data
-    from kaggle_kit.workflow.doctor import doctor as doctor
+    from kaggle_kit.workflow.doctor.checkup import doctor as doctor
     from kaggle_kit.workflow.ensemble import ensemble as _make_ensemble
     from kaggle_kit.workflow.expect import calibration as _calibration
     from kaggle_kit.workflow.fetch import fetch as _fetch
@@ -154,7 +154,7 @@ _PLACES = {
     "clear_cache": "workflow.cache:clear_cache",
     "demo": "rehearsal.demo:demo",
     "describe_data": "workflow.describe:describe_data",
-    "doctor": "workflow.doctor:doctor",
+    "doctor": "workflow.doctor.checkup:doctor",
     "fetch": "workflow.fetch:fetch",
     "final": "workflow.final:final",
     "init": "workflow.init:init",
