@@ -61,8 +61,6 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.keep import submission_chain as _submission_chain
     from kaggle_kit.workflow.notebooks.file import make_notebook as _make_notebook
     from kaggle_kit.workflow.notebooks.wheels import make_wheels as _make_wheels
-    from kaggle_kit.workflow.plot import plot as _plot
-    from kaggle_kit.workflow.plot import plots as plots
     from kaggle_kit.workflow.predict import predict as _predict
     from kaggle_kit.workflow.project import load_project as load_project
     from kaggle_kit.workflow.records import list_runs as _list_runs
@@ -77,7 +75,11 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.remote.drive import remote_status as _remote_status
     from kaggle_kit.workflow.remote.drive import remote_submit as _remote_submit
     from kaggle_kit.workflow.remote.drive import remote_train as _remote_train
-    from kaggle_kit.workflow.report import report as _report
+    from kaggle_kit.workflow.reports.plot import plot as _plot
+    from kaggle_kit.workflow.reports.plot import plots as plots
+    from kaggle_kit.workflow.reports.report import report as _report
+    from kaggle_kit.workflow.reports.verify import verify as _verify
+    from kaggle_kit.workflow.reports.verify import verify_caption as _verify_caption
     from kaggle_kit.workflow.study import Sweep as Sweep
     from kaggle_kit.workflow.study import load_sweep as _load_sweep
     from kaggle_kit.workflow.submit import submit as _submit
@@ -86,8 +88,6 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.train import Run as Run
     from kaggle_kit.workflow.train import resume as _resume
     from kaggle_kit.workflow.validate import validate as _validate
-    from kaggle_kit.workflow.verify import verify as _verify
-    from kaggle_kit.workflow.verify import verify_caption as _verify_caption
     from kaggle_kit.workflow.whereabouts import whereabouts as _whereabouts
 
     bench = _in_project(_bench)
@@ -175,9 +175,9 @@ _PLACES = {
     "make_wheels": "workflow.notebooks.wheels:make_wheels",
     "plan_prune": "workflow.keep:plan_prune",
     "plan_prune_runs": "workflow.keep:plan_prune_runs",
-    "plot": "workflow.plot:plot",
-    "plots": "workflow.plot:plots",
-    "report": "workflow.report:report",
+    "plot": "workflow.reports.plot:plot",
+    "plots": "workflow.reports.plot:plots",
+    "report": "workflow.reports.report:report",
     "predict": "workflow.predict:predict",
     "prune": "workflow.keep:prune",
     "public_board": "workflow.history:public_board",
@@ -202,8 +202,8 @@ _PLACES = {
     "train": "api:train",
     "translator": "translators.own:translator",
     "validate": "workflow.validate:validate",
-    "verify": "workflow.verify:verify",
-    "verify_caption": "workflow.verify:verify_caption",
+    "verify": "workflow.reports.verify:verify",
+    "verify_caption": "workflow.reports.verify:verify_caption",
     "whereabouts": "workflow.whereabouts:whereabouts",
     "write_competition": "rehearsal.made_up:write_competition",
 }
