@@ -80,10 +80,10 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.reports.report import report as _report
     from kaggle_kit.workflow.reports.verify import verify as _verify
     from kaggle_kit.workflow.reports.verify import verify_caption as _verify_caption
-    from kaggle_kit.workflow.study import Sweep as Sweep
-    from kaggle_kit.workflow.study import load_sweep as _load_sweep
     from kaggle_kit.workflow.submit import submit as _submit
-    from kaggle_kit.workflow.sweep import sweep as _sweep
+    from kaggle_kit.workflow.sweeps.study import Sweep as Sweep
+    from kaggle_kit.workflow.sweeps.study import load_sweep as _load_sweep
+    from kaggle_kit.workflow.sweeps.sweep import sweep as _sweep
     from kaggle_kit.workflow.sync import sync as _sync
     from kaggle_kit.workflow.train import Run as Run
     from kaggle_kit.workflow.train import resume as _resume
@@ -145,7 +145,7 @@ _PLACES = {
     "Run": "workflow.train:Run",
     "RunPruneRule": "archive:RunPruneRule",
     "Settings": "config:Settings",
-    "Sweep": "workflow.study:Sweep",
+    "Sweep": "workflow.sweeps.study:Sweep",
     "bench": "workflow.bench:bench",
     "cached_files": "workflow.cache:cached_files",
     "calibration": "workflow.expect:calibration",
@@ -167,7 +167,7 @@ _PLACES = {
     "load_project": "workflow.project:load_project",
     "load_run": "workflow.records:load_run",
     "load_submission": "workflow.records:load_submission",
-    "load_sweep": "workflow.study:load_sweep",
+    "load_sweep": "workflow.sweeps.study:load_sweep",
     "load_test": "embeddings:load_test",
     "loss": "training.own:loss",
     "make_ensemble": "workflow.ensemble:ensemble",
@@ -197,7 +197,7 @@ _PLACES = {
     "submission_chain": "workflow.keep:submission_chain",
     "submit": "workflow.submit:submit",
     "submit_notebook": "workflow.code_submission:submit_notebook",
-    "sweep": "workflow.sweep:sweep",
+    "sweep": "workflow.sweeps.sweep:sweep",
     "sync": "workflow.sync:sync",
     "train": "api:train",
     "translator": "translators.own:translator",

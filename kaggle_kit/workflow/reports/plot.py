@@ -21,7 +21,7 @@ from kaggle_kit.workflow.expect import calibration
 from kaggle_kit.workflow.history import history
 from kaggle_kit.workflow.predict import finished_run
 from kaggle_kit.workflow.reports.verify import Inspection, inspect_run
-from kaggle_kit.workflow.study import Sweep, load_sweep
+from kaggle_kit.workflow.sweeps.study import Sweep, load_sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
