@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.cache import cached_files as _cached_files
     from kaggle_kit.workflow.cache import clear_cache as _clear_cache
     from kaggle_kit.workflow.catalogue import catalogue as catalogue
-    from kaggle_kit.workflow.code_submission import submit_notebook as _submit_notebook
     from kaggle_kit.workflow.compare import compare as _compare
     from kaggle_kit.workflow.compare import learning_curve as _learning_curve
     from kaggle_kit.workflow.describe import describe_data as _describe_data
@@ -80,11 +79,12 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.reports.report import report as _report
     from kaggle_kit.workflow.reports.verify import verify as _verify
     from kaggle_kit.workflow.reports.verify import verify_caption as _verify_caption
-    from kaggle_kit.workflow.submit import submit as _submit
+    from kaggle_kit.workflow.submitting.code_submission import submit_notebook as _submit_notebook
+    from kaggle_kit.workflow.submitting.submit import submit as _submit
+    from kaggle_kit.workflow.submitting.sync import sync as _sync
     from kaggle_kit.workflow.sweeps.study import Sweep as Sweep
     from kaggle_kit.workflow.sweeps.study import load_sweep as _load_sweep
     from kaggle_kit.workflow.sweeps.sweep import sweep as _sweep
-    from kaggle_kit.workflow.sync import sync as _sync
     from kaggle_kit.workflow.train import Run as Run
     from kaggle_kit.workflow.train import resume as _resume
     from kaggle_kit.workflow.validate import validate as _validate
@@ -195,10 +195,10 @@ _PLACES = {
     "run_history": "workflow.history:run_history",
     "show_progress": "render.screen:show_progress",
     "submission_chain": "workflow.keep:submission_chain",
-    "submit": "workflow.submit:submit",
-    "submit_notebook": "workflow.code_submission:submit_notebook",
+    "submit": "workflow.submitting.submit:submit",
+    "submit_notebook": "workflow.submitting.code_submission:submit_notebook",
     "sweep": "workflow.sweeps.sweep:sweep",
-    "sync": "workflow.sync:sync",
+    "sync": "workflow.submitting.sync:sync",
     "train": "api:train",
     "translator": "translators.own:translator",
     "validate": "workflow.validate:validate",
