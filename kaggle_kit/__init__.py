@@ -40,11 +40,10 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.cache import cached_files as _cached_files
     from kaggle_kit.workflow.cache import clear_cache as _clear_cache
     from kaggle_kit.workflow.catalogue import catalogue as catalogue
-    from kaggle_kit.workflow.code_submission import submit_notebook as _submit_notebook
     from kaggle_kit.workflow.compare import compare as _compare
     from kaggle_kit.workflow.compare import learning_curve as _learning_curve
     from kaggle_kit.workflow.describe import describe_data as _describe_data
-    from kaggle_kit.workflow.doctor import doctor as doctor
+    from kaggle_kit.workflow.doctor.checkup import doctor as doctor
     from kaggle_kit.workflow.ensemble import ensemble as _make_ensemble
     from kaggle_kit.workflow.expect import calibration as _calibration
     from kaggle_kit.workflow.fetch import fetch as _fetch
@@ -59,35 +58,36 @@ if TYPE_CHECKING:
     from kaggle_kit.workflow.keep import rebuild_submission as _rebuild_submission
     from kaggle_kit.workflow.keep import reindex as _reindex
     from kaggle_kit.workflow.keep import submission_chain as _submission_chain
-    from kaggle_kit.workflow.notebook_file import make_notebook as _make_notebook
-    from kaggle_kit.workflow.plot import plot as _plot
-    from kaggle_kit.workflow.plot import plots as plots
+    from kaggle_kit.workflow.notebooks.file import make_notebook as _make_notebook
+    from kaggle_kit.workflow.notebooks.wheels import make_wheels as _make_wheels
     from kaggle_kit.workflow.predict import predict as _predict
     from kaggle_kit.workflow.project import load_project as load_project
     from kaggle_kit.workflow.records import list_runs as _list_runs
     from kaggle_kit.workflow.records import list_submissions as _list_submissions
     from kaggle_kit.workflow.records import load_run as _load_run
     from kaggle_kit.workflow.records import load_submission as _load_submission
-    from kaggle_kit.workflow.remote import list_kernels as _list_kernels
-    from kaggle_kit.workflow.remote import remote_cancel as _remote_cancel
-    from kaggle_kit.workflow.remote import remote_list as _remote_list
-    from kaggle_kit.workflow.remote import remote_logs as _remote_logs
-    from kaggle_kit.workflow.remote import remote_pull as _remote_pull
-    from kaggle_kit.workflow.remote import remote_status as _remote_status
-    from kaggle_kit.workflow.remote import remote_submit as _remote_submit
-    from kaggle_kit.workflow.remote import remote_train as _remote_train
-    from kaggle_kit.workflow.report import report as _report
-    from kaggle_kit.workflow.study import Sweep as Sweep
-    from kaggle_kit.workflow.study import load_sweep as _load_sweep
-    from kaggle_kit.workflow.submit import submit as _submit
-    from kaggle_kit.workflow.sweep import sweep as _sweep
-    from kaggle_kit.workflow.sync import sync as _sync
+    from kaggle_kit.workflow.remote.drive import list_kernels as _list_kernels
+    from kaggle_kit.workflow.remote.drive import remote_cancel as _remote_cancel
+    from kaggle_kit.workflow.remote.drive import remote_list as _remote_list
+    from kaggle_kit.workflow.remote.drive import remote_logs as _remote_logs
+    from kaggle_kit.workflow.remote.drive import remote_pull as _remote_pull
+    from kaggle_kit.workflow.remote.drive import remote_status as _remote_status
+    from kaggle_kit.workflow.remote.drive import remote_submit as _remote_submit
+    from kaggle_kit.workflow.remote.drive import remote_train as _remote_train
+    from kaggle_kit.workflow.reports.plot import plot as _plot
+    from kaggle_kit.workflow.reports.plot import plots as plots
+    from kaggle_kit.workflow.reports.report import report as _report
+    from kaggle_kit.workflow.reports.verify import verify as _verify
+    from kaggle_kit.workflow.reports.verify import verify_caption as _verify_caption
+    from kaggle_kit.workflow.submitting.code_submission import submit_notebook as _submit_notebook
+    from kaggle_kit.workflow.submitting.submit import submit as _submit
+    from kaggle_kit.workflow.submitting.sync import sync as _sync
+    from kaggle_kit.workflow.sweeps.study import Sweep as Sweep
+    from kaggle_kit.workflow.sweeps.study import load_sweep as _load_sweep
+    from kaggle_kit.workflow.sweeps.sweep import sweep as _sweep
     from kaggle_kit.workflow.train import Run as Run
     from kaggle_kit.workflow.train import resume as _resume
     from kaggle_kit.workflow.validate import validate as _validate
-    from kaggle_kit.workflow.verify import verify as _verify
-    from kaggle_kit.workflow.verify import verify_caption as _verify_caption
-    from kaggle_kit.workflow.wheels import make_wheels as _make_wheels
     from kaggle_kit.workflow.whereabouts import whereabouts as _whereabouts
 
     bench = _in_project(_bench)
@@ -145,7 +145,7 @@ _PLACES = {
     "Run": "workflow.train:Run",
     "RunPruneRule": "archive:RunPruneRule",
     "Settings": "config:Settings",
-    "Sweep": "workflow.study:Sweep",
+    "Sweep": "workflow.sweeps.study:Sweep",
     "bench": "workflow.bench:bench",
     "cached_files": "workflow.cache:cached_files",
     "calibration": "workflow.expect:calibration",
@@ -154,56 +154,56 @@ _PLACES = {
     "clear_cache": "workflow.cache:clear_cache",
     "demo": "rehearsal.demo:demo",
     "describe_data": "workflow.describe:describe_data",
-    "doctor": "workflow.doctor:doctor",
+    "doctor": "workflow.doctor.checkup:doctor",
     "fetch": "workflow.fetch:fetch",
     "final": "workflow.final:final",
     "init": "workflow.init:init",
     "learning_curve": "workflow.compare:learning_curve",
     "leaderboard": "workflow.history:history",
-    "list_kernels": "workflow.remote:list_kernels",
+    "list_kernels": "workflow.remote.drive:list_kernels",
     "list_runs": "workflow.records:list_runs",
     "list_submissions": "workflow.records:list_submissions",
     "load_pairs": "embeddings:load_pairs",
     "load_project": "workflow.project:load_project",
     "load_run": "workflow.records:load_run",
     "load_submission": "workflow.records:load_submission",
-    "load_sweep": "workflow.study:load_sweep",
+    "load_sweep": "workflow.sweeps.study:load_sweep",
     "load_test": "embeddings:load_test",
     "loss": "training.own:loss",
     "make_ensemble": "workflow.ensemble:ensemble",
-    "make_notebook": "workflow.notebook_file:make_notebook",
-    "make_wheels": "workflow.wheels:make_wheels",
+    "make_notebook": "workflow.notebooks.file:make_notebook",
+    "make_wheels": "workflow.notebooks.wheels:make_wheels",
     "plan_prune": "workflow.keep:plan_prune",
     "plan_prune_runs": "workflow.keep:plan_prune_runs",
-    "plot": "workflow.plot:plot",
-    "plots": "workflow.plot:plots",
-    "report": "workflow.report:report",
+    "plot": "workflow.reports.plot:plot",
+    "plots": "workflow.reports.plot:plots",
+    "report": "workflow.reports.report:report",
     "predict": "workflow.predict:predict",
     "prune": "workflow.keep:prune",
     "public_board": "workflow.history:public_board",
     "rebuild_submission": "workflow.keep:rebuild_submission",
     "rehearse": "rehearsal.rehearse:rehearse",
     "reindex": "workflow.keep:reindex",
-    "remote_cancel": "workflow.remote:remote_cancel",
-    "remote_list": "workflow.remote:remote_list",
-    "remote_logs": "workflow.remote:remote_logs",
-    "remote_pull": "workflow.remote:remote_pull",
-    "remote_status": "workflow.remote:remote_status",
-    "remote_submit": "workflow.remote:remote_submit",
-    "remote_train": "workflow.remote:remote_train",
+    "remote_cancel": "workflow.remote.drive:remote_cancel",
+    "remote_list": "workflow.remote.drive:remote_list",
+    "remote_logs": "workflow.remote.drive:remote_logs",
+    "remote_pull": "workflow.remote.drive:remote_pull",
+    "remote_status": "workflow.remote.drive:remote_status",
+    "remote_submit": "workflow.remote.drive:remote_submit",
+    "remote_train": "workflow.remote.drive:remote_train",
     "resume": "workflow.train:resume",
     "run_history": "workflow.history:run_history",
     "show_progress": "render.screen:show_progress",
     "submission_chain": "workflow.keep:submission_chain",
-    "submit": "workflow.submit:submit",
-    "submit_notebook": "workflow.code_submission:submit_notebook",
-    "sweep": "workflow.sweep:sweep",
-    "sync": "workflow.sync:sync",
+    "submit": "workflow.submitting.submit:submit",
+    "submit_notebook": "workflow.submitting.code_submission:submit_notebook",
+    "sweep": "workflow.sweeps.sweep:sweep",
+    "sync": "workflow.submitting.sync:sync",
     "train": "api:train",
     "translator": "translators.own:translator",
     "validate": "workflow.validate:validate",
-    "verify": "workflow.verify:verify",
-    "verify_caption": "workflow.verify:verify_caption",
+    "verify": "workflow.reports.verify:verify",
+    "verify_caption": "workflow.reports.verify:verify_caption",
     "whereabouts": "workflow.whereabouts:whereabouts",
     "write_competition": "rehearsal.made_up:write_competition",
 }

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from kaggle_kit.workflow.wheel import package_files
+from kaggle_kit.workflow.notebooks.wheel import package_files
 
 ROOT = Path(__file__).parent.parent
 OLDEST = ROOT / "constraints-oldest.txt"

@@ -21,7 +21,7 @@ from kaggle_kit.rehearsal.server import RehearsalServer
 from kaggle_kit.settings import Paths
 from kaggle_kit.workflow.fetch import fetch
 from kaggle_kit.workflow.history import history
-from kaggle_kit.workflow.submit import submit
+from kaggle_kit.workflow.submitting.submit import submit
 from kaggle_kit.workflow.train import Run
 
 HOSTED = "hosted"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from played import template, tiny  # noqa: F401  # fixtures
 
-from kaggle_kit.workflow.plot import PLOTS
+from kaggle_kit.workflow.reports.plot import PLOTS
 
 pytest.importorskip("matplotlib")
 

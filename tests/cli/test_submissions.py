@@ -14,7 +14,7 @@ from kaggle_kit.archive.prune import WHAT
 from kaggle_kit.cli.commands.submissions import PRUNABLE
 from kaggle_kit.cli.commands.submit import FILE_SUFFIXES
 from kaggle_kit.files import sha256_of
-from kaggle_kit.workflow import draft
+from kaggle_kit.workflow.submitting import draft
 
 
 @pytest.fixture

@@ -239,7 +239,7 @@ def test_sweep_that_was_not_begun_and_optuna_that_is_not_there(ridge, kk, monkey
     missing = kk("sweep", "ridge.toml", "--show")
     assert (missing.code, "no sweep 'ridge'" in missing.err) == (8, True)
     assert kk("sweep", "ridge.toml", "--name", "../x").code == 2
-    monkeypatch.setattr("kaggle_kit.workflow.study.find_spec", lambda name: None)
+    monkeypatch.setattr("kaggle_kit.workflow.sweeps.study.find_spec", lambda name: None)
     outcome = kk("sweep", "ridge.toml")
     assert (outcome.code, "pip install optuna" in outcome.err) == (2, True)
 

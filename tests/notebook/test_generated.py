@@ -18,8 +18,8 @@ from simulated import SETTINGS, Notebook
 from kaggle_kit.cli import cli
 from kaggle_kit.notebook import NotebookFolders
 from kaggle_kit.version import VERSION
+from kaggle_kit.workflow.notebooks.wheel import build_wheel
 from kaggle_kit.workflow.project import load_project
-from kaggle_kit.workflow.wheel import build_wheel
 
 OFFLINE_CELLS = ["install", "settings", "doctor", "fetch", "train", "verify", "predict", "history"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from kaggle_kit.workflow.wheel import build_wheel, requirements
+from kaggle_kit.workflow.notebooks.wheel import build_wheel, requirements
 
 pytestmark = pytest.mark.slow
 

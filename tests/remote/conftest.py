@@ -110,6 +110,6 @@ def serve(competition, project, tmp_path, monkeypatch) -> Iterator[Callable[...,
 def standin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Push a program that trains nothing (see ``standin.py``), and next to no code, as it runs none of it."""
     monkeypatch.setattr(
-        "kaggle_kit.workflow.pack.package_files", lambda git: {"kaggle_kit/version.py": b"VERSION = '0'\n"}
+        "kaggle_kit.workflow.notebooks.pack.package_files", lambda git: {"kaggle_kit/version.py": b"VERSION = '0'\n"}
     )
-    monkeypatch.setattr("kaggle_kit.workflow.pack.SCRIPT", Path(__file__).with_name("standin.py"))
+    monkeypatch.setattr("kaggle_kit.workflow.notebooks.pack.SCRIPT", Path(__file__).with_name("standin.py"))

@@ -332,7 +332,7 @@ def test_settings_of_the_notebook_are_those_in_force_here(kk, serve, project, mo
     (project / "rows.txt").write_text("1\n2\n")
     monkeypatch.setenv("KK_TRAIN_SEED", "7")
     kk("remote", "train", "--name", "done", "--gpu", "cpu", "--folds", "3", "--set", "data.drop_captions=rows.txt")
-    from kaggle_kit.workflow.pack import make_pack
+    from kaggle_kit.workflow.notebooks.pack import make_pack
     from kaggle_kit.workflow.project import load_project
 
     here = load_project(overrides={"folds.count": 3, "data.drop_captions": "rows.txt"})

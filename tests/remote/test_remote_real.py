@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from kaggle_kit.workflow.notebooks.wheel import build_wheel
 from kaggle_kit.workflow.project import load_project
-from kaggle_kit.workflow.wheel import build_wheel
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from faults import answer
 
-from kaggle_kit.workflow import remote_script
-from kaggle_kit.workflow.wheel import WHEEL_NAME
-from kaggle_kit.workflow.wheels import platforms_of
+from kaggle_kit.workflow.notebooks import script
+from kaggle_kit.workflow.notebooks.wheel import WHEEL_NAME
+from kaggle_kit.workflow.notebooks.wheels import platforms_of
 
 
 @pytest.fixture
@@ -44,14 +44,14 @@ def test_notebook_installs_what_its_image_lacks_into_a_folder_of_its_own(tmp_pat
     inputs, scratch = tmp_path / "input", tmp_path / "scratch"
     small_wheel(inputs / "datasets" / "ann" / "kk-wheels", "made_up_package", "2.0")
     job = {"requires": ["click>=8.1", "made-up-package>=1"], "wheels": "ann/kk-wheels"}
-    monkeypatch.setattr(remote_script, "JOB", job)
-    remote_script.install_missing(inputs, scratch)
+    monkeypatch.setattr(script, "JOB", job)
+    script.install_missing(inputs, scratch)
     assert (scratch / "site" / "made_up_package.py").is_file()
     assert not (scratch / "site" / "click").exists()
-    monkeypatch.setattr(remote_script, "JOB", {**job, "wheels": "ann/none"})
+    monkeypatch.setattr(script, "JOB", {**job, "wheels": "ann/none"})
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(SystemExit, match="the image lacks made-up-package>=1, and they could not be installed"):
-        remote_script.install_missing(inputs, scratch)
+        script.install_missing(inputs, scratch)
 
 
 def test_only_ours_is_built_for_an_image_that_has_all_else(kk, image):

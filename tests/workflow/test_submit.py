@@ -23,12 +23,12 @@ from kaggle_kit.errors import (
 from kaggle_kit.files import sha256_of
 from kaggle_kit.metrics import retrieval_ranks
 from kaggle_kit.submission import write_submission
-from kaggle_kit.workflow.code_submission import submit_notebook
 from kaggle_kit.workflow.expect import calibration
 from kaggle_kit.workflow.history import history, public_board
 from kaggle_kit.workflow.predict import predict, predict_test
-from kaggle_kit.workflow.submit import submit
-from kaggle_kit.workflow.sync import sync
+from kaggle_kit.workflow.submitting.code_submission import submit_notebook
+from kaggle_kit.workflow.submitting.submit import submit
+from kaggle_kit.workflow.submitting.sync import sync
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from kaggle_kit.progress import Silence
 from kaggle_kit.rehearsal.hosted import Rival
 from kaggle_kit.submission import write_submission
 from kaggle_kit.workflow import pauses
-from kaggle_kit.workflow.submit import submit
-from kaggle_kit.workflow.sync import sync
+from kaggle_kit.workflow.submitting.submit import submit
+from kaggle_kit.workflow.submitting.sync import sync
 
 
 class Watching(Silence):

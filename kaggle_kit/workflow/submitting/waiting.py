@@ -9,8 +9,8 @@ from kaggle_kit.config import Project
 from kaggle_kit.errors import InterruptedWork, KaggleKitError, ServiceError, SubmissionError
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress, Task
-from kaggle_kit.workflow.arrivals import absorb
 from kaggle_kit.workflow.pauses import Pauses
+from kaggle_kit.workflow.submitting.arrivals import absorb
 
 
 def await_score(

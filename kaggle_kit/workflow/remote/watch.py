@@ -9,7 +9,7 @@ from kaggle_kit.errors import CredentialsError, InterruptedWork, KaggleKitError,
 from kaggle_kit.kaggle_service import KaggleService, LogLine
 from kaggle_kit.progress import Progress
 from kaggle_kit.workflow.pauses import Pauses
-from kaggle_kit.workflow.remote_jobs import JobStore, RemoteJob
+from kaggle_kit.workflow.remote.jobs import JobStore, RemoteJob
 
 DENIALS = 5
 """Looks in a row that may be refused: a notebook that has just been made is not to be seen everywhere at once."""

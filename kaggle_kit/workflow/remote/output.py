@@ -18,8 +18,8 @@ from kaggle_kit.files import read_json, sha256_of, write_bytes
 from kaggle_kit.kaggle_service import KaggleService, KernelFile, LogLine
 from kaggle_kit.kaggle_service.unpack import inside, safe_path
 from kaggle_kit.progress import Progress, Silence, size
-from kaggle_kit.workflow.remote_jobs import JobStore, RemoteJob, RemotePush
-from kaggle_kit.workflow.remote_script import REPORT
+from kaggle_kit.workflow.notebooks.script import REPORT
+from kaggle_kit.workflow.remote.jobs import JobStore, RemoteJob, RemotePush
 
 LOG_MARGIN = 11
 """Characters in front of each line of a stored log: the seconds since the start, and a gap."""

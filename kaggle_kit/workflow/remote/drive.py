@@ -25,16 +25,16 @@ from kaggle_kit.errors import (
 from kaggle_kit.kaggle_service import AnswerLost, KaggleService, Kernel, LogLine, Push, Quota
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import duration_text
-from kaggle_kit.workflow.accelerators import machine_of
-from kaggle_kit.workflow.code_submission import submit_notebook
 from kaggle_kit.workflow.connect import connect
-from kaggle_kit.workflow.pack import make_pack, script_of
+from kaggle_kit.workflow.notebooks.pack import make_pack, script_of
+from kaggle_kit.workflow.notebooks.wheel import requirements
 from kaggle_kit.workflow.records import load_run
-from kaggle_kit.workflow.remote_jobs import JobStore, RemoteJob, RemotePush
-from kaggle_kit.workflow.remote_output import bring_home, last_words
-from kaggle_kit.workflow.remote_watch import follow, look
+from kaggle_kit.workflow.remote.accelerators import machine_of
+from kaggle_kit.workflow.remote.jobs import JobStore, RemoteJob, RemotePush
+from kaggle_kit.workflow.remote.output import bring_home, last_words
+from kaggle_kit.workflow.remote.watch import follow, look
+from kaggle_kit.workflow.submitting.code_submission import submit_notebook
 from kaggle_kit.workflow.train import Run
-from kaggle_kit.workflow.wheel import requirements
 
 LONGEST_SLUG = 50
 RESUMABLE = ("interrupted",)

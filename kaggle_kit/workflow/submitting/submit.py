@@ -10,8 +10,8 @@ from kaggle_kit.config import Project
 from kaggle_kit.errors import DuplicateError
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress
-from kaggle_kit.workflow.draft import Draft, draft, file_draft
-from kaggle_kit.workflow.sending import send
+from kaggle_kit.workflow.submitting.draft import Draft, draft, file_draft
+from kaggle_kit.workflow.submitting.sending import send
 
 
 def submit(

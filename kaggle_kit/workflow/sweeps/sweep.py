@@ -22,8 +22,8 @@ from kaggle_kit.errors import (
 from kaggle_kit.files import hash_of
 from kaggle_kit.progress import SILENCE, Progress, Task
 from kaggle_kit.workflow.schemas import training_schemas
-from kaggle_kit.workflow.space import Parameter, draw, read_space
-from kaggle_kit.workflow.study import Journal, Sweep, default_name, optuna_quiet, require_optuna
+from kaggle_kit.workflow.sweeps.space import Parameter, draw, read_space
+from kaggle_kit.workflow.sweeps.study import Journal, Sweep, default_name, optuna_quiet, require_optuna
 from kaggle_kit.workflow.train import Run, resume, train, without_refits
 
 if TYPE_CHECKING:

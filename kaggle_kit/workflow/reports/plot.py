@@ -20,8 +20,8 @@ from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.expect import calibration
 from kaggle_kit.workflow.history import history
 from kaggle_kit.workflow.predict import finished_run
-from kaggle_kit.workflow.study import Sweep, load_sweep
-from kaggle_kit.workflow.verify import Inspection, inspect_run
+from kaggle_kit.workflow.reports.verify import Inspection, inspect_run
+from kaggle_kit.workflow.sweeps.study import Sweep, load_sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ def plot(
         run: id of a run or ensemble, or the unique beginning of one; the newest finished run when None. Of ``importances``: the
             name of a sweep; the only one there is when None.
         output: a .png, .svg or .pdf file; ``<name>.png`` when None.
-        caption: of ``retrieved``: the caption, as in :func:`~kaggle_kit.workflow.verify.verify_caption`.
+        caption: of ``retrieved``: the caption, as in :func:`~kaggle_kit.workflow.reports.verify.verify_caption`.
 
     Raises:
         UsageError: no figure of that name, matplotlib is not installed, the figure takes no run or no caption, or the file cannot be

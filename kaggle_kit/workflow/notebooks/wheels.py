@@ -19,7 +19,7 @@ from kaggle_kit.errors import DataError, InterruptedWork, MissingError, ServiceE
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.connect import connect
-from kaggle_kit.workflow.wheel import build_wheel, requirements
+from kaggle_kit.workflow.notebooks.wheel import build_wheel, requirements
 
 OF_THE_IMAGE = ("torch", "numpy", "pandas", "scikit-learn", "scipy", "matplotlib", "optuna")
 """Large, and in every image: never downloaded, whatever a list says."""

@@ -12,8 +12,9 @@ from kaggle_kit.config import Project, Settings
 from kaggle_kit.config.places import find_root
 from kaggle_kit.errors import ConfigError, KaggleKitError
 from kaggle_kit.progress import SILENCE, Progress
-from kaggle_kit.workflow import doctor_machine, doctor_project
-from kaggle_kit.workflow.diagnosis import BAD, GOOD, WARNING, Check, Diagnosis, Finding, Surroundings
+from kaggle_kit.workflow.doctor.diagnosis import BAD, GOOD, WARNING, Check, Diagnosis, Finding, Surroundings
+from kaggle_kit.workflow.doctor.machine import CHECKS as OF_THE_MACHINE
+from kaggle_kit.workflow.doctor.project import CHECKS as OF_THE_PROJECT
 from kaggle_kit.workflow.project import load_project
 
 
@@ -42,7 +43,7 @@ def doctor(
         project, found = _settings(config, overrides, origins, environ)
         findings.append(found)
     around = Surroundings(project, environ, offline, progress)
-    checks = {**doctor_machine.CHECKS, **doctor_project.CHECKS}
+    checks = {**OF_THE_MACHINE, **OF_THE_PROJECT}
     watch = progress.start("looking", len(checks), "checks")
     try:
         for done, (name, check) in enumerate(checks.items()):

@@ -23,7 +23,7 @@ from kaggle_kit.errors import DiskFullError, KaggleKitError, TrainingError, Usag
 from kaggle_kit.notebook import in_notebook, notebook_folders
 from kaggle_kit.progress import size
 from kaggle_kit.version import VERSION
-from kaggle_kit.workflow.diagnosis import BAD, GOOD, WARNING, Check, Finding, Surroundings
+from kaggle_kit.workflow.doctor.diagnosis import BAD, GOOD, WARNING, Check, Finding, Surroundings
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

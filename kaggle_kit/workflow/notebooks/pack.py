@@ -19,9 +19,9 @@ from kaggle_kit.errors import MissingError, UsageError
 from kaggle_kit.plugins import find_plugins
 from kaggle_kit.progress import size
 from kaggle_kit.settings import OF_THE_MOMENT, TrainSettings, fields_of
-from kaggle_kit.workflow.wheel import package_files
+from kaggle_kit.workflow.notebooks.wheel import package_files
 
-SCRIPT = Path(__file__).with_name("remote_script.py")
+SCRIPT = Path(__file__).with_name("script.py")
 
 SENT = ("competition", "data", "folds", "translator", "loss", "train", "validation")
 """Sections that hold in a notebook as they do here; the others say how things are on this machine."""

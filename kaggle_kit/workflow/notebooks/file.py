@@ -14,7 +14,7 @@ from kaggle_kit.files import read_json, write_bytes
 from kaggle_kit.settings import duration_text
 from kaggle_kit.training.interrupts import MARGIN_SHARE
 from kaggle_kit.version import VERSION
-from kaggle_kit.workflow.pack import refuse_secrets
+from kaggle_kit.workflow.notebooks.pack import refuse_secrets
 
 SENT = ("competition", "data", "folds", "translator", "loss", "train", "validation", "remote")
 """Sections that go along when they were set; the others say how things are on this machine."""

@@ -10,9 +10,9 @@ from kaggle_kit.config import Project
 from kaggle_kit.files import hash_of
 from kaggle_kit.kaggle_service import KaggleService, RemoteSubmission
 from kaggle_kit.progress import SILENCE, Progress
-from kaggle_kit.workflow.arrivals import absorb, heal, match
 from kaggle_kit.workflow.connect import connect
-from kaggle_kit.workflow.waiting import look_up_place
+from kaggle_kit.workflow.submitting.arrivals import absorb, heal, match
+from kaggle_kit.workflow.submitting.waiting import look_up_place
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from kaggle_kit.notebook import in_notebook, notebook_folders
 from kaggle_kit.progress import Silence, size
 from kaggle_kit.settings import duration_text
 from kaggle_kit.training.interrupts import MARGIN_SHARE
-from kaggle_kit.workflow.diagnosis import BAD, GOOD, WARNING, Check, Finding, Surroundings
+from kaggle_kit.workflow.doctor.diagnosis import BAD, GOOD, WARNING, Check, Finding, Surroundings
 from kaggle_kit.workflow.keep import submission_chain
 from kaggle_kit.workflow.manifest import Manifest
 from kaggle_kit.workflow.session_clock import notebook_session

@@ -13,8 +13,8 @@ from kaggle_kit.errors import DuplicateError, UsageError
 from kaggle_kit.files import hash_of
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress
-from kaggle_kit.workflow.draft import common_fields, run_fields
-from kaggle_kit.workflow.sending import send
+from kaggle_kit.workflow.submitting.draft import common_fields, run_fields
+from kaggle_kit.workflow.submitting.sending import send
 
 
 def submit_notebook(
@@ -39,7 +39,7 @@ def submit_notebook(
         version: number of its version.
         file_name: which of its output files.
         run: record of the run that was trained there; its CV stands beside the score then.
-        message, wait, dry_run, confirm, service: as in :func:`kaggle_kit.workflow.submit.submit`.
+        message, wait, dry_run, confirm, service: as in :func:`kaggle_kit.workflow.submitting.submit.submit`.
         force: submit the same version's file again.
 
     Raises:

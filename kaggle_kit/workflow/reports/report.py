@@ -17,12 +17,12 @@ from kaggle_kit.errors import KaggleKitError, MissingError, UsageError
 from kaggle_kit.files import write_bytes
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.version import VERSION
-from kaggle_kit.workflow import report_parts as parts
 from kaggle_kit.workflow.expect import CalibrationReport, calibration
 from kaggle_kit.workflow.history import history, run_history
 from kaggle_kit.workflow.keep import run_links, submission_chain
-from kaggle_kit.workflow.plot import PLOTS, numbers_of
-from kaggle_kit.workflow.verify import Inspection, inspect_run
+from kaggle_kit.workflow.reports import parts
+from kaggle_kit.workflow.reports.plot import PLOTS, numbers_of
+from kaggle_kit.workflow.reports.verify import Inspection, inspect_run
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from kaggle_kit.config import Project
 from kaggle_kit.errors import KaggleKitError, ServiceError, UsageError
 from kaggle_kit.kaggle_service import AnswerLost, KaggleService
 from kaggle_kit.progress import Progress
-from kaggle_kit.workflow.arrivals import find_arrived, heal, tag_of
 from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.expect import expectation
-from kaggle_kit.workflow.preflight import preflight
-from kaggle_kit.workflow.waiting import await_score
+from kaggle_kit.workflow.submitting.arrivals import find_arrived, heal, tag_of
+from kaggle_kit.workflow.submitting.preflight import preflight
+from kaggle_kit.workflow.submitting.waiting import await_score
 
 LONGEST_DESCRIPTION = 480
 NOT_PLAIN = re.compile(r"[^A-Za-z0-9 .,:;()+=_'-]+")
@@ -38,7 +38,7 @@ def send(
     Args:
         filed: given the archive and the records of interrupted submissions that were settled just now: the record to send, or the one of
             those that turned out to have arrived.
-        wait, dry_run, force, confirm, service: as in :func:`kaggle_kit.workflow.submit.submit`.
+        wait, dry_run, force, confirm, service: as in :func:`kaggle_kit.workflow.submitting.submit.submit`.
     """
     store = SubmissionStore(project.submissions_dir)
     service = connect(project, service, progress=progress)

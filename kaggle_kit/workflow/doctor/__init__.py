@@ -1,0 +1,1 @@
+"""What ``kk doctor`` looks at, and what it tells."""

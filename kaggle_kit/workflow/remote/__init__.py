@@ -1,0 +1,1 @@
+"""Trainings in Kaggle's notebooks, driven from here."""

@@ -1,0 +1,1 @@
+"""What a run has shown: verified, drawn, and on one page."""
