@@ -10,6 +10,7 @@ from rich.text import Text
 from kaggle_kit.render.tables import Column, Grid
 from kaggle_kit.render.text import clean, day, moment, size
 from kaggle_kit.render.views import View, heading, line, pairs, run
+from kaggle_kit.version import commit_text
 
 
 def remote_result(result: Any) -> View:
@@ -22,8 +23,7 @@ def remote_result(result: Any) -> View:
 
 def remote_job(job: Any) -> View:
     """One remote training."""
-    last, git = job.last, job.git or {}
-    commit = str(git.get("commit") or "")[:12]
+    last = job.last
     yield heading(f"Remote training {job.name}")
     yield pairs(
         {
@@ -33,7 +33,7 @@ def remote_job(job: Any) -> View:
             "accelerator": last.gpu or "none",
             "started": moment(last.asked),
             "sessions": len(job.pushes) if len(job.pushes) > 1 else None,
-            "commit": f"{commit}, with local changes" if commit and git.get("dirty") else commit,
+            "commit": commit_text(job.git),
             "run": job.run,
             "page": last.url,
         }

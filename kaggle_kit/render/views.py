@@ -10,6 +10,7 @@ from rich.text import Text
 
 from kaggle_kit.render.tables import Column, Grid
 from kaggle_kit.render.text import clean, counted, duration, moment, number, signed, size
+from kaggle_kit.version import commit_text
 
 View = Iterator[RenderableType]
 
@@ -80,7 +81,7 @@ def run(result: Any) -> View:
             "time": duration(record["train_seconds"]) + " of training" if record.get("train_seconds") else None,
             "hardware": _hardware(record),
             "data": _data(record),
-            "commit": _commit(record),
+            "commit": commit_text((record.get("provenance") or {}).get("git")),
             "folder": str(result.folder),
         }
     )
@@ -130,12 +131,6 @@ def _data(record: Mapping[str, Any]) -> str:
         f"{'' if share == 1 else f'{share:.0%} of the training images used, '}"
         f"sha256 {str(data.get('train_sha256', ''))[:12]}"
     )
-
-
-def _commit(record: Mapping[str, Any]) -> str:
-    git = (record.get("provenance") or {}).get("git") or {}
-    commit = str(git.get("commit") or "")[:12]
-    return f"{commit}, with local changes" if commit and git.get("dirty") else commit
 
 
 def _fold_scores(record: Mapping[str, Any]) -> View:
@@ -351,7 +346,7 @@ def submission(record: Mapping[str, Any]) -> View:
             "notebook": _notebook(record),
             "fewer digits": _digits(record.get("digits_loss")),
             "vectors": f"{vectors['rows']:,} x {vectors['dimension']:,}" if vectors.get("rows") else "",
-            "commit": _commit(record),
+            "commit": commit_text((record.get("provenance") or {}).get("git")),
         }
     )
     yield Text()

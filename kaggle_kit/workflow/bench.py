@@ -175,7 +175,7 @@ def bench(
     hardware = choose_hardware(train.device, train.precision, train.threads)
     progress.note(f"timing {hardware.name} ({hardware.device}, {hardware.precision}, {hardware.threads} threads)")
     size = _size(project, hardware, batch or BATCH, samples)
-    original, chosen = _original_settings(train.compile, size.batch), project.settings
+    original, chosen = _original_settings(batch=size.batch, compiled=train.compile), project.settings
     if batch is not None:
         chosen = replace(chosen, train=replace(chosen.train, batch_size=batch))
     with contextlib.ExitStack() as stack:
@@ -255,7 +255,7 @@ def _competitors(size: _Size, hardware: Hardware) -> dict[str, Competitor]:
     return {**found, "floor": MatrixFloor(size.samples, hardware, *shape)}
 
 
-def _original_settings(compiled: bool, batch: int) -> Settings:  # noqa: FBT001
+def _original_settings(*, batch: int = BATCH, compiled: bool = False) -> Settings:
     """The shipped recipe of the original notebook, whatever the project says, but for what speed alone depends on."""
     found = Settings.from_dict(tomllib.loads(shipped_configs()[ORIGINAL].read_text(encoding="utf-8")))
     return replace(found, train=replace(found.train, compile=compiled, batch_size=batch))

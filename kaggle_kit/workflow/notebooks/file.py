@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kaggle_kit.config import Project
+from kaggle_kit.config import Project, literal
 from kaggle_kit.errors import UsageError
 from kaggle_kit.files import read_json, write_bytes
 from kaggle_kit.settings import duration_text
@@ -231,12 +231,11 @@ def _message(project: Project) -> str:
 
 
 def _toml(settings: Mapping[str, Any]) -> str:
-    """Settings by dotted key as a ``kk.toml``; JSON's literals are TOML's."""
+    """Settings by dotted key as a ``kk.toml``."""
     sections: dict[str, list[str]] = {}
     for key, value in settings.items():
         section, _, name = key.rpartition(".")
-        text = json.dumps("none" if value is None else value, ensure_ascii=False)
-        sections.setdefault(section, []).append(f"{name} = {text}")
+        sections.setdefault(section, []).append(f"{name} = {literal(value)}")
     return "\n\n".join("\n".join([f"[{section}]", *lines]) for section, lines in sections.items())
 
 

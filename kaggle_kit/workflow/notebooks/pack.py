@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kaggle_kit.config import Project, Settings
+from kaggle_kit.config import Project, Settings, literal
 from kaggle_kit.config.places import PROJECT_FILE
 from kaggle_kit.errors import MissingError, UsageError
 from kaggle_kit.plugins import find_plugins
@@ -132,13 +132,8 @@ def settings_toml(settings: Settings) -> str:
 
 def _table(name: str, table: Mapping[str, Any]) -> list[str]:
     inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
-    plain = [f"{key} = {_toml(value)}" for key, value in table.items() if key not in inner]
+    plain = [f"{key} = {literal(value)}" for key, value in table.items() if key not in inner]
     return [f"[{name}]", *plain, "", *(line for key, value in inner.items() for line in _table(f"{name}.{key}", value))]
-
-
-def _toml(value: Any) -> str:
-    """A plain value; JSON's literals are TOML's, and none is a word of ours."""
-    return json.dumps("none" if value is None else value, ensure_ascii=False)
 
 
 def _portable(project: Project, settings: Settings) -> tuple[Settings, dict[str, bytes]]:

@@ -18,6 +18,7 @@ from kaggle_kit.config import Project
 from kaggle_kit.errors import DataError, InterruptedWork, MissingError, ServiceError, UsageError, storage_errors
 from kaggle_kit.kaggle_service import KaggleService
 from kaggle_kit.progress import SILENCE, Progress
+from kaggle_kit.version import commit_text
 from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.notebooks.wheel import build_wheel, requirements
 
@@ -195,7 +196,8 @@ def _published(project: Project, made: Wheels, service: KaggleService, progress:
         published = service.datasets.create(ref, slug.replace("-", " "), made.files)
         progress.note(f"made the private data set {ref}")
     else:
-        published = service.datasets.add_version(ref, f"kk {sums['kaggle-kit']}, commit {_commit(project)}", made.files)
+        commit = commit_text(provenance(project.root)["git"]) or "unknown"
+        published = service.datasets.add_version(ref, f"kk {sums['kaggle-kit']}, commit {commit}", made.files)
         progress.note(f"gave {ref} a new version")
     _await_ready(project, service, ref, published.url, progress)
     fields: dict[str, Any] = {**vars(made), "ref": ref, "url": published.url, "mount": f"/kaggle/input/datasets/{ref}"}
@@ -205,11 +207,6 @@ def _published(project: Project, made: Wheels, service: KaggleService, progress:
 def _versions(files: Sequence[Path]) -> Mapping[str, str]:
     """The versions of wheels by package."""
     return {_plain_name(path.name.split("-")[0]): path.name.split("-")[1] for path in files}
-
-
-def _commit(project: Project) -> str:
-    git = provenance(project.root)["git"]
-    return f"{git['commit'][:12]}{' with local changes' if git.get('dirty') else ''}" if git else "unknown"
 
 
 def _await_ready(project: Project, service: KaggleService, ref: str, url: str, progress: Progress) -> None:

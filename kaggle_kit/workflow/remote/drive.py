@@ -25,6 +25,7 @@ from kaggle_kit.errors import (
 from kaggle_kit.kaggle_service import AnswerLost, KaggleService, Kernel, LogLine, Push, Quota
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import duration_text
+from kaggle_kit.version import commit_text
 from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.notebooks.pack import make_pack, script_of
 from kaggle_kit.workflow.notebooks.wheel import requirements
@@ -373,7 +374,7 @@ def _push(
 def _sent(service: KaggleService, store: JobStore, job: RemoteJob, asked: Push, progress: Progress) -> RemoteJob:
     """Push once, and keep what came of it."""
     progress.note(
-        f"pushing {asked.kernel}: {len(asked.text) / 1e3:,.0f} kB, commit {_commit(job)}; "
+        f"pushing {asked.kernel}: {len(asked.text) / 1e3:,.0f} kB, commit {commit_text(job.git) or 'unknown (no repository)'}; "
         f"{asked.machine or 'no accelerator'}, {duration_text(job.last.session_s)} at most"
     )
     try:
@@ -389,12 +390,6 @@ def _sent(service: KaggleService, store: JobStore, job: RemoteJob, asked: Push, 
     progress.note(f"version {pushed.version} is at {pushed.url}")
     changes = {"version": pushed.version, "url": pushed.url, "session": pushed.session, "state": "QUEUED"}
     return store.update(job.name, kernel=pushed.kernel, push=changes)
-
-
-def _commit(job: RemoteJob) -> str:
-    if not job.git:
-        return "unknown (no repository)"
-    return f"{job.git['commit'][:12]}{' with local changes' if job.git.get('dirty') else ''}"
 
 
 def _session_s(project: Project, service: KaggleService, machine: str | None, progress: Progress) -> float:

@@ -19,6 +19,7 @@ from kaggle_kit.analysis.page import (
 )
 from kaggle_kit.archive import HistoryTable, Link, Record
 from kaggle_kit.config import Settings
+from kaggle_kit.version import commit_text
 
 NEWEST, BEST = 150, 50
 """Rows of a history on a page: so many of the newest, and of the best."""
@@ -185,9 +186,8 @@ def _setting(value: Any) -> str:
 def provenance(record: Record, links: Sequence[Link]) -> Section:
     """Commit, versions, command line, and the chain of hashes as it is on disk now."""
     origin, machine = record.get("provenance") or {}, record.get("hardware") or {}
-    git = origin.get("git") or {}
     facts = {
-        "commit": f"{git['commit']}{', with local changes' if git.get('dirty') else ''}" if git.get("commit") else None,
+        "commit": commit_text(origin.get("git"), digits=None),
         "command": " ".join(origin.get("argv") or []),
         "versions": ", ".join(f"{name} {number}" for name, number in (origin.get("versions") or {}).items() if number),
         "hardware": ", ".join(str(machine[key]) for key in ("name", "device", "precision") if machine.get(key)),

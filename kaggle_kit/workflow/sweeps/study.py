@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kaggle_kit import files
 from kaggle_kit.archive.records import hold_lock
-from kaggle_kit.config import Project
+from kaggle_kit.config import Project, literal
 from kaggle_kit.config.model import CHOICES
 from kaggle_kit.errors import DataError, DiskFullError, InterruptedWork, MissingError, UsageError, storage_errors
 
@@ -302,7 +302,7 @@ def _best_text(name: str, best: SweepTrial, varied: Project) -> str:
     for section in _TRAINED:
         said = [row for row in rows if row.key.startswith(f"{section}.") and _was_said(varied, section, row)]
         if said:
-            lines += ["", f"[{section}]", *(f"{row.key.partition('.')[2]} = {_toml(row.value)}" for row in said)]
+            lines += ["", f"[{section}]", *(f"{row.key.partition('.')[2]} = {literal(row.value)}" for row in said)]
     return "\n".join(lines) + "\n"
 
 
@@ -310,17 +310,6 @@ def _was_said(varied: Project, section: str, row: Any) -> bool:
     """Whether a file, a variable or a flag gave the setting; the name of a choice goes with its options."""
     said = row.origin != "default" and not row.origin.startswith("recipe ")
     return said or (section in CHOICES and row.key == f"{section}.name")
-
-
-def _toml(value: Any) -> str:
-    """A value in TOML, which has no None: our settings read the word."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml(inner) for inner in value)}]"
-    if isinstance(value, int | float):
-        return repr(value)
-    return json.dumps("none" if value is None else str(value), ensure_ascii=False)
 
 
 def _study(folder: Path) -> optuna.Study:
