@@ -43,6 +43,8 @@ class KaggleKitError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(f"Hint: {hint}")  # at the end of a traceback, in a notebook too
 
     def to_dict(self) -> dict[str, object]:
         """The error as plain data, the shape that ``--json`` prints under ``error``."""

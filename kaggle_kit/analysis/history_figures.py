@@ -111,8 +111,11 @@ def draw_learning_curves(numbers: LearningCurves) -> Figure:
         scores.plot([], [], color=INK, linestyle="none", marker="|", markersize=12, label="stopped early")
     figure.suptitle(shown(numbers.run, 80), fontsize=11)
     losses.set(title="Loss: validation, and training thin", xlabel="epoch", ylabel="loss")
-    scores.set(title="Validation MRR", xlabel="epoch", ylabel="MRR")
+    scores.set(title="Validation MRR while training, two draws of galleries", xlabel="epoch", ylabel="MRR")
+    last = max((curve.epoch[-1] for curve in numbers.curves if curve.epoch), default=1)
     for axes in (losses, scores):
+        # the same epochs on both sides, also where only the last one was validated
+        axes.set_xlim(0.5, last + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     named = [
         line for axes in (scores, losses) for line in axes.get_lines() if not str(line.get_label()).startswith("_")

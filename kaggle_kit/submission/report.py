@@ -134,7 +134,8 @@ class ValidationReport:
             if not told:
                 lines += [f"  {problem}" for problem in bad[:5]]
                 lines += [f"  … and {count - 5} more"] if count > 5 else []
-            raise SubmissionError("\n".join(lines), f"kk validate {self.path} lists them all")
+            hint = "mend the file, and check it again" if told else f"kk validate {self.path} lists them all"
+            raise SubmissionError("\n".join(lines), hint)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, for ``--json``."""

@@ -229,5 +229,11 @@ def _file(
             "warning: on images that chose neither, the ensemble is no better than its best run alone "
             f"({max(extra['held_out_mrr'], extra['equal_mrr']):.4f}, {extra['best_alone_mrr']:.4f})"
         )
+    best = max(records, key=lambda one: one.cv or 0.0)
+    if not extra and (best.cv or 0.0) > cv["mrr"]:
+        progress.note(
+            f"warning: {best.id} alone is better, {best.cv:.4f}: --weights optimised chooses how much each run counts, "
+            "--explain shows what each adds"
+        )
     progress.note(f"ensemble {made.id}: out-of-fold MRR {cv['mrr']:.4f} ± {cv['error']:.4f}")
     return Run.of(made)

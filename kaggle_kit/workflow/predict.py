@@ -104,6 +104,17 @@ def _newest_finished(project: Project, store: RunStore) -> Record:
     raise MissingError(f"there is no run yet in {store.folder}", "kk train makes one")
 
 
+def _mention_better(project: Project, newest: Record, progress: Progress) -> None:
+    """Say so where the newest run is not the one with the best CV."""
+    competition = project.settings.competition
+    finished = RunStore(project.models_dir).list(
+        where=lambda one: one.belongs_to(competition) and one.state == "done" and not one["leaks"]
+    )
+    best = max(finished, key=lambda one: one.cv or 0.0, default=newest)
+    if newest.cv is not None and best.cv is not None and best.cv > newest.cv:
+        progress.note(f"the newest run, {newest.id} (CV {newest.cv:.4f}), is taken; {best.id} has {best.cv:.4f}")
+
+
 def members_of(record: Record) -> list[dict[str, Any]]:
     """The runs that a run or ensemble averages, with weights that sum to 1."""
     members = record.get("members") or [{"run": record.id, "weight": 1.0}]
@@ -120,6 +131,8 @@ def predict_test(project: Project, target: str | None, *, progress: Progress = S
     """
     require_embeddings(project.settings.competition)
     record = finished_run(project, target)
+    if target is None:
+        _mention_better(project, record, progress)
     captions = read_test(project, progress=progress)
     members = members_of(record)
     return TestPrediction(

@@ -125,7 +125,7 @@ def train(
     _keep_plugins(store.folder_of(run_id), settings)
     store.create(run_id, {**_new_record(project, label, pairs, report, folds), "leaks": leaks, "sweep": sweep})
     progress.note(
-        f"run {run_id}: {len(member_tasks(settings))} translators on {len(pairs):,} captions "
+        f"run {run_id}: {len(member_tasks(settings))} trainings on {len(pairs):,} captions "
         f"of {len(pairs.images):,} images"
     )
     return _Training(store, run_id, settings, pairs, folds, deadline, progress).finish()

@@ -99,6 +99,14 @@ def test_learning_curves_tell_the_kept_epoch_and_the_early_stop():
     assert closed.curves == ()
 
 
+def test_both_sides_of_learning_curves_show_the_same_epochs_where_only_the_last_was_validated():
+    last = member(0, 5, 5)
+    for line in last["history"][:-1]:
+        line["validation_loss"] = line["validation_mrr"] = None
+    figure = history_figures.draw_learning_curves(history_figures.learning_curves("run", [last], 5))
+    assert [axes.get_xlim() for axes in figure.axes] == [(0.5, 5.5)] * 2
+
+
 def test_learning_curves_fit_the_figure_and_tell_seeds_apart():
     members = [{**member(fold, 7, 5), "seed_number": seed} for fold in range(5) for seed in range(3)]
     run = "20261123-213326-subspace_mlp-943c57"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 
 import pytest
 from played import faulty, template, tiny  # noqa: F401
@@ -89,3 +90,8 @@ def test_options_of_translator_and_loss_are_given_by_name():
         "translator.name": "mlp", "translator.hidden": 8, "translator.dropout": 0.1, "loss.name": "infonce",
         "loss.temperature": 0.02, "train.epochs": 2,
     }  # fmt: skip
+
+
+def test_a_traceback_ends_with_the_hint():
+    error = kaggle_kit.KaggleKitError("there is no run yet", "kk train makes one")
+    assert traceback.format_exception(error)[-1] == "Hint: kk train makes one\n"

@@ -87,6 +87,8 @@ def test_a_dry_run_sends_nothing_and_its_record_is_used_later(project, run, serv
     assert dry.state == "valid"
     assert service.submissions(project.settings.competition.slug) == []
     assert "nothing was sent" in notes
+    again = submit(project, run.id, message="", dry_run=True, service=service)
+    assert (again.id, again["message"]) == (dry.id, "dry"), "a dry run changes no record that is there"
     sent = submit(project, run.id, message="wet", service=service)
     assert sent.id == dry.id
     assert sent["message"] == "wet"

@@ -191,6 +191,18 @@ def test_ensembles_average_score_and_predict(make_project, project, run, tmp_pat
     assert [m["weight"] for m in weighted.record["members"]] == [0.75, 0.25]
 
 
+def test_an_ensemble_below_its_best_run_says_so_and_the_newest_is_told_from_the_best(
+    make_project, project, run, notes, tmp_path
+):
+    poor = train(make_project(**{**NETWORK, "train.epochs": 1, "train.learning_rate": 1e-9}))
+    both = ensemble(project, [run.id, poor.id], weights=[1, 50], progress=notes)
+    assert both.cv < run.cv
+    assert f"warning: {run.id} alone is better, {run.cv:.4f}" in notes
+    found = predict(project, None, tmp_path / "x.csv", progress=notes)
+    assert found.run == both.id
+    assert f"the newest run, {both.id} (CV {both.cv:.4f}), is taken; {run.id} has {run.cv:.4f}" in notes
+
+
 def test_optimised_weights_report_the_score_of_images_that_did_not_choose_them(make_project, project, run):
     other = train(make_project(**NETWORK))
     chosen = ensemble(project, [run.id, other.id], weights="optimised")

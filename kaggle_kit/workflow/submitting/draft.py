@@ -149,10 +149,13 @@ def common_fields(project: Project, message: str) -> dict[str, Any]:
     }
 
 
-def file_draft(project: Project, store: SubmissionStore, drafted: Draft, *, progress: Progress) -> Record:
+def file_draft(
+    project: Project, store: SubmissionStore, drafted: Draft, *, dry_run: bool = False, progress: Progress
+) -> Record:
     """A record in state valid: vectors, file and provenance on disk, the file read back and judged.
 
-    The record of the same vectors and file that was never sent is taken up again instead of making another.
+    The record of the same vectors and file that was never sent is taken up again instead of making another; ``dry_run`` leaves what it says
+    of itself as it is.
 
     Raises:
         SubmissionError: the file is not valid, or was changed since it was written.
@@ -162,7 +165,8 @@ def file_draft(project: Project, store: SubmissionStore, drafted: Draft, *, prog
         digits = _writing(project).digits
         fields["digits_loss"] = measure_digits(project, fields["members"], digits, progress=progress)
     unsent = _unsent(project, store, drafted)
-    record = _built(project, store, drafted, fields) if unsent is None else store.update(unsent, fields)
+    kept = unsent if unsent is None or dry_run else store.update(unsent, fields)
+    record = _built(project, store, drafted, fields) if kept is None else kept
     return _validated(project, store, record, drafted.test, progress)
 
 

@@ -56,7 +56,7 @@ def submit(
         if arrived is not None:
             return arrived
         _refuse_duplicate(project, store, drafted, force=force)
-        return file_draft(project, store, drafted, progress=progress)
+        return file_draft(project, store, drafted, dry_run=dry_run, progress=progress)
 
     return send(
         project, filed, wait=wait, dry_run=dry_run, force=force, confirm=confirm, service=service, progress=progress
