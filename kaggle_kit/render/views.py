@@ -289,8 +289,10 @@ def _value(value: Any) -> str:
 def catalogue(entries: Sequence[Any]) -> View:
     """Translators and losses with their options."""
     for kind, title in (("translator", "Translators"), ("loss", "Losses")):
-        yield heading(title)
-        for entry in (entry for entry in entries if entry.kind == kind):
+        of_the_kind = [entry for entry in entries if entry.kind == kind]
+        if of_the_kind:
+            yield heading(title)
+        for entry in of_the_kind:
             recipe = f"  [recipe configs/{entry.recipe}.toml]" if entry.recipe else ""
             own = f"  [this project's own: {clean(entry.file)}]" if entry.file else ""
             yield Text.assemble((f"  {clean(entry.name)}", "bold"), recipe, own)

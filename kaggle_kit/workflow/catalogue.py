@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.config import Project
+from kaggle_kit.errors import UsageError
 from kaggle_kit.registry import Registry
 from kaggle_kit.settings import fields_of
 
@@ -43,17 +45,26 @@ class CatalogueEntry:
     file: str | None = None
 
 
-def catalogue(project: Project | None = None) -> list[CatalogueEntry]:
+def catalogue(project: Project | None = None, name: str | None = None) -> list[CatalogueEntry]:
     """Every translator, then every loss, by name; with a ``project`` those of its own files too.
 
+    Args:
+        name: what is called so alone.
+
     Raises:
-        UsageError: one of the project's files fails.
+        UsageError: one of the project's files fails, or nothing has the name.
     """
     from kaggle_kit.training.losses import losses
     from kaggle_kit.translators import translators
 
     root = project.root if project is not None else None
-    return [*_entries(translators, root), *_entries(losses, root)]
+    entries = [*_entries(translators, root), *_entries(losses, root)]
+    found = [entry for entry in entries if name in (None, entry.name)]
+    if name is not None and not found:
+        near = difflib.get_close_matches(name, [entry.name for entry in entries], 1)
+        hint = f"did you mean {near[0]}?" if near else "kk translators lists them"
+        raise UsageError(f"no translator and no loss is called {name!r}", hint)
+    return found
 
 
 def _entries(registry: Registry[Any], root: Path | None) -> list[CatalogueEntry]:

@@ -20,6 +20,7 @@ from kaggle_kit.version import VERSION
         (["leaderboard", "--sort", "worst"], "'worst' is not one of", "kk leaderboard --help"),
         (["leaderboard", "--csv", "--json"], "--csv and --json exclude each other", "leave one of them out"),
         (["ensemble"], "an ensemble needs at least two runs", "kk runs list"),
+        (["translators", "rigde"], "no translator and no loss is called 'rigde'", "did you mean ridge?"),
         (["ensemble", "a", "b", "--weights", "half"], "'half' is neither equal, optimised nor numbers", "kk ensemble"),
         (["validate"], "Missing argument 'FILE'.", "kk validate --help"),
         (["train", "extra"], "unexpected extra argument", "kk train --help"),

@@ -12,12 +12,17 @@ from kaggle_kit.cli.session import Session, pass_session
 
 @click.command(
     cls=Described,
-    examples=("kk translators", "kk train --translator ridge --set translator.strength=0.3"),
+    examples=(
+        "kk translators              all, with their options",
+        "kk translators ridge        one of them",
+        "kk train --translator ridge --set translator.strength=0.3",
+    ),
 )
+@click.argument("translator", required=False, metavar="[NAME]")
 @pass_session
-def command(session: Session) -> None:
-    """List translators and losses with options and defaults.
+def command(session: Session, translator: str | None) -> None:
+    """List translators and losses, or the one of that name, with options and defaults.
 
     Those of the project's own files stand among them.
     """
-    session.show(kaggle_kit.catalogue(session.project()), render.catalogue)
+    session.show(kaggle_kit.catalogue(session.project(), translator), render.catalogue)
