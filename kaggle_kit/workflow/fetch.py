@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from kaggle_kit.cells import rows_table
 from kaggle_kit.config import Project
 from kaggle_kit.embeddings import closest, file_if_there
-from kaggle_kit.errors import DataError, MissingError, UsageError, storage_errors
+from kaggle_kit.errors import CredentialsError, DataError, MissingError, UsageError, storage_errors
 from kaggle_kit.files import atomic_writer, sha256_of
 from kaggle_kit.kaggle_service import KaggleService, RemoteFile, unpack
 from kaggle_kit.kaggle_service.download import bytes_there
@@ -238,7 +238,7 @@ class _Fetch:
     def download(self, files: Sequence[str]) -> FetchResult:
         """Download what is missing of the files asked for, the smallest first."""
         service = self._service()
-        service.require_entered(self.slug)
+        self._require_entered(service)
         listed = service.files(self.slug)
         wanted = [self._listed(name, listed) for name in files] if files else list(self._needed(listed))
         missing = [pair for pair in wanted if not self._is_there(pair[0], asked=bool(files))]
@@ -304,7 +304,7 @@ class _Fetch:
         archive = self.folder / f"{self.slug}.zip"
         received = 0
         if not self._has_archive(archive):
-            service.require_entered(self.slug)
+            self._require_entered(service)
             got = service.download_all(self.slug, archive)
             received = got.bytes_received
             self.manifest.archive = {"size": got.size, "sha256": got.sha256}
@@ -391,6 +391,14 @@ class _Fetch:
         self._keep(name, target, _copied(origin, target, self._progress), str(origin), "copied")
 
     # -- shared ------------------------------------------------------------------------------------------------------
+
+    def _require_entered(self, service: KaggleService) -> None:
+        """Before anything is downloaded: refusals tell the way without an account, too."""
+        try:
+            service.require_entered(self.slug)
+        except CredentialsError as error:
+            hint = f"{error.hint}; kk fetch --from DIR takes files that you have"
+            raise CredentialsError(error.message, hint) from error
 
     def _service(self) -> KaggleService:
         return connect(self._project, self._given_service, environ=self._environ, progress=self._progress)

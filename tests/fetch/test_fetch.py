@@ -359,6 +359,7 @@ def test_rules_not_accepted_are_told_before_any_download(project, tmp_path):
         with pytest.raises(CredentialsError, match="has not joined") as caught:
             fetch(project, environ=server.environ())
         assert f"/competitions/{SLUG}/rules" in caught.value.hint
+        assert caught.value.hint.endswith("kk fetch --from DIR takes files that you have")
         assert server.asked("DownloadDataFile") == []
 
 
