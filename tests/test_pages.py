@@ -1,4 +1,4 @@
-"""The pages in docs/ and CONTRIBUTING.md cannot lie: their blocks are played, in order, against a server on this machine.
+"""README.md, the pages in docs/ and CONTRIBUTING.md cannot lie: their blocks are played, in order, against a server on this machine.
 
 ``sh`` blocks are command lines that must end with 0, ``toml`` and ``python`` blocks that begin with a comment of a file's name become that
 file, other ``python`` blocks are executed. ``text`` and ``console`` blocks are for reading.
@@ -81,6 +81,36 @@ def test_a_page_does_what_it_says(page, evening, made_up):
         (evening / "data").symlink_to(made_up[0])
     for language, text in blocks(DOCS / f"{page}.md"):
         play(language, text, evening)
+
+
+def test_the_readme_does_what_it_says(evening):
+    for language, text in blocks(ROOT / "README.md"):
+        play(language, text, evening)
+
+
+FIGURE = re.compile(r"\d\.\d{4,5}")
+
+
+def test_the_demo_prints_what_the_readme_shows(clean_world, monkeypatch):
+    """Figures to three digits: the last ones change with the processor's instructions."""
+    monkeypatch.setenv("COLUMNS", "200")
+    outcome = cli_runner().invoke(cli, ["demo"], catch_exceptions=False)
+    assert outcome.exit_code == 0, outcome.output
+    shown = next(text for _, text in blocks(ROOT / "README.md") if text.startswith("$ kk demo"))
+    printed = outcome.output.splitlines()
+    for line in shown.splitlines()[1:]:
+        near = [other for other in printed if wording(other) == wording(line)]
+        assert line == "…" or any(figures(other) == pytest.approx(figures(line), abs=2e-3) for other in near), line
+
+
+def wording(line: str) -> str:
+    """A line without what another run changes: moments, ids, figures, and the width of its columns."""
+    plain = re.sub(r"^\d+ \w+ \d\d:\d\d|\d{8}-\d{6}-\S+|\d+:\d\d|[*─]", "", FIGURE.sub("", line))
+    return " ".join(plain.split())
+
+
+def figures(line: str) -> list[float]:
+    return [float(found) for found in FIGURE.findall(line)]
 
 
 @pytest.mark.parametrize("page", PAGES)

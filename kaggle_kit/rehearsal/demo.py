@@ -29,7 +29,8 @@ def demo(folder: Path = Path("demo"), *, progress: Progress = SILENCE) -> Rehear
     Raises:
         UsageError: ``folder`` holds something else.
     """
-    _clear(folder)
+    if _clear(folder):
+        progress.note(f"the former demo in {folder} is replaced")
     competition = Competition(slug="demo-competition", title="A made-up competition", rehearsal=True)
     progress.note("1. making up a small competition: text and image embeddings of things that do not exist")
     files = folder / HOSTED / "files"
@@ -57,14 +58,16 @@ def demo(folder: Path = Path("demo"), *, progress: Progress = SILENCE) -> Rehear
         return play.curtain()
 
 
-def _clear(folder: Path) -> None:
-    """Make room: a former demo goes, anything else stays and is an error."""
-    if folder.exists() and any(folder.iterdir()):
+def _clear(folder: Path) -> bool:
+    """Make room: a former demo goes, anything else stays and is an error. Whether there was a former one."""
+    former = folder.exists() and any(folder.iterdir())
+    if former:
         if not (folder / MARKER).is_file():
             raise UsageError(f"{folder} is not empty and no former demo", "name another one with --folder")
         with storage_errors(folder, "clearing"):
             shutil.rmtree(folder)
     write_bytes(folder / MARKER, b"This folder belongs to kk demo, which replaces it at every start.\n")
+    return former
 
 
 def _train(

@@ -17,6 +17,8 @@ NAME = "train/train/train.npz"
 SIZE = 400_004
 
 CHILD = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
 from pathlib import Path
 from kaggle_kit.config import Project, Settings
 from kaggle_kit.workflow.fetch import fetch
