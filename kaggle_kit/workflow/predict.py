@@ -67,7 +67,7 @@ def finished_run(project: Project, target: str | None) -> Record:
     """
     store = RunStore(project.models_dir)
     if target is None:
-        return _newest_finished(project, store)
+        return _finished(project, store)[0]
     record = store.load(target)
     if record.state != "done":
         raise MissingError(
@@ -86,8 +86,8 @@ def _preference(record: Record) -> tuple[bool, float]:
     return share_of(record) < 1, 1.0 - (record.cv or 0.0) if record["sweep"] else 0.0
 
 
-def _newest_finished(project: Project, store: RunStore) -> Record:
-    """The newest finished run of the project's competition; the archive may hold those of others.
+def _finished(project: Project, store: RunStore) -> list[Record]:
+    """The finished runs of the project's competition, at least one, the newest first; the archive may hold those of others.
 
     One on all data comes before points of a learning curve, one of its own before trials of a sweep, and of trials the best.
     """
@@ -95,7 +95,7 @@ def _newest_finished(project: Project, store: RunStore) -> Record:
     own = store.list(where=lambda one: one.belongs_to(competition))
     finished = sorted((record for record in own if record.state == "done"), key=_preference)
     if finished:
-        return finished[0]
+        return finished
     if own:
         raise MissingError(
             f"no run of {competition.slug} has finished; {own[0].id} was stopped or failed (state: {own[0].state})",
@@ -104,15 +104,14 @@ def _newest_finished(project: Project, store: RunStore) -> Record:
     raise MissingError(f"there is no run yet in {store.folder}", "kk train makes one")
 
 
-def _mention_better(project: Project, newest: Record, progress: Progress) -> None:
-    """Say so where the newest run is not the one with the best CV."""
-    competition = project.settings.competition
-    finished = RunStore(project.models_dir).list(
-        where=lambda one: one.belongs_to(competition) and one.state == "done" and not one["leaks"]
-    )
-    best = max(finished, key=lambda one: one.cv or 0.0, default=newest)
+def _newest(project: Project, progress: Progress) -> Record:
+    """The newest finished run; it is said where that is not the one with the best CV."""
+    finished = _finished(project, RunStore(project.models_dir))
+    newest = finished[0]
+    best = max((one for one in finished if not one["leaks"]), key=lambda one: one.cv or 0.0, default=newest)
     if newest.cv is not None and best.cv is not None and best.cv > newest.cv:
         progress.note(f"the newest run, {newest.id} (CV {newest.cv:.4f}), is taken; {best.id} has {best.cv:.4f}")
+    return newest
 
 
 def members_of(record: Record) -> list[dict[str, Any]]:
@@ -130,9 +129,7 @@ def predict_test(project: Project, target: str | None, *, progress: Progress = S
         DataError: test captions and checkpoints do not fit each other.
     """
     require_embeddings(project.settings.competition)
-    record = finished_run(project, target)
-    if target is None:
-        _mention_better(project, record, progress)
+    record = _newest(project, progress) if target is None else finished_run(project, target)
     captions = read_test(project, progress=progress)
     members = members_of(record)
     return TestPrediction(
