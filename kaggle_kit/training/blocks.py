@@ -56,6 +56,16 @@ def _multiply(left: Tensor, right: Tensor, rounded: torch.dtype | None) -> Tenso
         torch.set_float32_matmul_precision(former)
 
 
+def _multiply_slope(slope: Tensor, rows: Tensor, rounded: torch.dtype | None) -> Tensor:
+    """A gradient of scores times the rows on one side: the gradient of the other's, float32.
+
+    The network rounds it as soon as it comes, so a CPU need not keep more digits of it than that.
+    """
+    if rounded is None or slope.is_cuda:
+        return _multiply(_shortened(slope, rounded), rows, rounded)
+    return (slope.to(rounded) @ rows.to(rounded)).float()
+
+
 class _RoundedProducts(torch.autograd.Function):
     """``products`` of rounded rows; the gradient is rounded, too, before it is multiplied."""
 
@@ -70,9 +80,8 @@ class _RoundedProducts(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         left, right = ctx.saved_tensors
-        gradient = _shortened(gradient, ctx.rounded)
-        for_left = _multiply(gradient, right, ctx.rounded) if ctx.needs_input_grad[0] else None
-        for_right = _multiply(gradient.T, left, ctx.rounded) if ctx.needs_input_grad[1] else None
+        for_left = _multiply_slope(gradient, right, ctx.rounded) if ctx.needs_input_grad[0] else None
+        for_right = _multiply_slope(gradient.T, left, ctx.rounded) if ctx.needs_input_grad[1] else None
         return for_left, for_right, None
 
 
@@ -81,11 +90,13 @@ class ScoreSums:
     """What InfoNCE needs of a score matrix.
 
     Attributes:
-        by_caption: (n,) float32, log of the sum of exponentials of each row.
+        own: (n,) float32, the score of each row with its own target.
+        by_caption: (n,) log of the sum of exponentials of each row.
         by_image: (n,) the same of each column; None where it was not asked for.
         shared: (n,) mean score of each row over the columns of the row's image; None where images were not given.
     """
 
+    own: Tensor
     by_caption: Tensor
     by_image: Tensor | None
     shared: Tensor | None
@@ -111,14 +122,14 @@ def score_sums(
         rounded: as in :func:`products`.
     """
     if len(captions) > block:
-        by_caption, by_image, shared = _TiledSums.apply(captions, targets, images, block, both_ways, rounded)
-        return ScoreSums(by_caption, by_image if both_ways else None, None if images is None else shared)
+        own, by_caption, by_image, shared = _TiledSums.apply(captions, targets, images, block, both_ways, rounded)
+        return ScoreSums(own, by_caption, by_image if both_ways else None, None if images is None else shared)
     scores = products(captions, targets, rounded)
     shared = None
     if images is not None:
         same = same_image(images).float()
         shared = (scores * (same / same.sum(1, keepdim=True))).sum(1)
-    return ScoreSums(scores.logsumexp(1), scores.logsumexp(0) if both_ways else None, shared)
+    return ScoreSums(scores.diagonal(), scores.logsumexp(1), scores.logsumexp(0) if both_ways else None, shared)
 
 
 class _TiledSums(torch.autograd.Function):
@@ -133,12 +144,14 @@ class _TiledSums(torch.autograd.Function):
         block: int,
         both_ways: bool,  # noqa: FBT001
         rounded: torch.dtype | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         by_caption, by_image = (captions.new_full((len(captions),), float("-inf")) for _ in range(2))
-        shared, counts = (captions.new_zeros(len(captions)) for _ in range(2))
+        own, shared, counts = (captions.new_zeros(len(captions)) for _ in range(3))
         captions, targets = _shortened(captions, rounded), _shortened(targets, rounded)
         for rows, columns in _tiles(len(captions), block):
             scores = _multiply(captions[rows], targets[columns].T, rounded)
+            if rows == columns:
+                own[rows] = scores.diagonal()
             by_caption[rows] = torch.logaddexp(by_caption[rows], scores.logsumexp(1))
             if both_ways:
                 by_image[columns] = torch.logaddexp(by_image[columns], scores.logsumexp(0))
@@ -148,11 +161,13 @@ class _TiledSums(torch.autograd.Function):
                 shared[rows] += scores.mul_(same).sum(1)
         ctx.save_for_backward(captions, targets, images, by_caption, by_image, counts)
         ctx.block, ctx.both_ways, ctx.rounded = block, both_ways, rounded
-        return by_caption, by_image, shared / counts if images is not None else shared
+        return own, by_caption, by_image, shared / counts if images is not None else shared
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, to_caption: Tensor, to_image: Tensor, to_shared: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, to_own: Tensor, to_caption: Tensor, to_image: Tensor, to_shared: Tensor
+    ) -> tuple[Tensor | None, ...]:
         captions, targets, images, by_caption, by_image, counts = ctx.saved_tensors
         for_captions, for_targets = (
             torch.zeros_like(side, dtype=torch.float32) if needed else None
@@ -166,11 +181,12 @@ class _TiledSums(torch.autograd.Function):
             if images is not None:
                 same = images[rows].unsqueeze(1) == images[columns]
                 slope += same * (to_shared[rows] / counts[rows]).unsqueeze(1)
-            slope = _shortened(slope, ctx.rounded)
+            if rows == columns:
+                slope.diagonal().add_(to_own[rows])
             if for_captions is not None:
-                for_captions[rows] += _multiply(slope, targets[columns], ctx.rounded)
+                for_captions[rows] += _multiply_slope(slope, targets[columns], ctx.rounded)
             if for_targets is not None:
-                for_targets[columns] += _multiply(slope.T, captions[rows], ctx.rounded)
+                for_targets[columns] += _multiply_slope(slope.T, captions[rows], ctx.rounded)
         return for_captions, for_targets, None, None, None, None
 
 

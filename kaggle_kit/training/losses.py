@@ -137,7 +137,7 @@ class _Contrastive(Loss):
 
     def _scaled(self, outputs: Tensor) -> Tensor:
         """(batch, d) → (batch, d) float32 unit rows over the temperature: their products with the targets are the logits."""
-        return unit(outputs) * self.log_scale.clamp(max=-math.log(self.options.least_temperature)).exp()
+        return unit(outputs, self.log_scale.clamp(max=-math.log(self.options.least_temperature)).exp())
 
     def _smoothed(self, right: Tensor, scaled: Tensor, targets: Tensor) -> Tensor:
         """Mean logit under the targets' distribution: that of the right entries, and a share of that of all entries."""
@@ -158,8 +158,7 @@ class InfoNce(_Contrastive):
         """Cross-entropy of each caption's own row."""
         scaled, targets = self._scaled(outputs), targets.float()
         sums = score_sums(scaled, targets, block=self.options.tile(outputs), both_ways=False, rounded=self.rounded)
-        right = (scaled * targets).sum(1).mean()
-        return sums.by_caption.mean() - self._smoothed(right, scaled, targets)
+        return sums.by_caption.mean() - self._smoothed(sums.own.mean(), scaled, targets)
 
 
 @dataclass(frozen=True)
@@ -195,8 +194,10 @@ class SymmetricInfoNce(_Contrastive):
         normalisers = sums.by_caption.mean()
         if sums.by_image is not None:
             normalisers = (normalisers + weight * sums.by_image.mean()) / (1 + weight)
-        wanted = targets if mix is None else torch.lerp(targets[mix.partners], targets, mix.share)
-        return normalisers - self._smoothed((scaled * wanted).sum(1).mean(), scaled, targets)
+        right = sums.own
+        if mix is not None:
+            right = torch.lerp((scaled * targets[mix.partners]).sum(1), right, mix.share)
+        return normalisers - self._smoothed(right.mean(), scaled, targets)
 
 
 @losses.register("infonce_multi_positive")
@@ -328,7 +329,7 @@ class SigLip(Loss):
         """Sum over pairs, divided by the batch."""
         scale = self.log_scale.clamp(max=-math.log(LEAST_TEMPERATURE)).exp()
         total = pairwise_sigmoid(
-            unit(outputs) * scale,
+            unit(outputs, scale),
             targets.float(),
             images,
             self.bias,

@@ -131,3 +131,32 @@ def test_full_gallery_figures_of_groups_average_their_galleries():
     halves = [metrics.retrieval_scores(predictions[g::2], images[g::2], np.arange(10)) for g in (0, 1)]
     assert both.full_mrr == pytest.approx(np.mean([half.full_mrr for half in halves]))
     assert both.full_gallery_size == 10
+
+
+@pytest.mark.parametrize("length", [None, 14.0])
+def test_the_gradient_of_unit_rows_is_that_of_dividing_by_the_length(length):
+    """Against PyTorch's own gradient of the plain expression; one row is zero, one too short to have a direction."""
+    torch.manual_seed(0)
+    vectors = torch.randn(6, 9, dtype=torch.float64)
+    vectors[0], vectors[1] = 0, vectors[1] * 1e-14
+    slope = torch.randn(6, 9)
+
+    def gradients(function):
+        rows = vectors.float().requires_grad_()
+        scale = None if length is None else torch.tensor(length, requires_grad=True)
+        outputs = function(rows, scale)
+        (outputs * slope).sum().backward()
+        return outputs, rows.grad, None if scale is None else scale.grad
+
+    def plain(rows, scale):
+        found = torch.nn.functional.normalize(rows, dim=-1)
+        return found if scale is None else found * scale
+
+    for expected, found in zip(gradients(plain), gradients(metrics.unit), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_unit_rows_of_short_numbers_have_a_short_gradient():
+    rows = torch.randn(4, 8).bfloat16().requires_grad_()
+    metrics.unit(rows).sum().backward()
+    assert rows.grad.dtype == torch.bfloat16
