@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from kaggle_kit.training.fold import EncodedFold, FoldData, encode_fold
 from kaggle_kit.training.losses import Loss, build_loss
 from kaggle_kit.training.objective import Objective
 from kaggle_kit.training.recorded import RecordedSteps
+from kaggle_kit.training.rounded import RoundedWeights
 from kaggle_kit.training.schedule import learning_rate
 from kaggle_kit.training.seeds import generator_for
 from kaggle_kit.training.state import StateFiles
@@ -116,6 +118,7 @@ class GradientLoop:
         self.epochs = max(self.train.epochs, math.ceil(self.train.min_steps / self.batches_in_epoch))
         self.total_steps = self.batches_in_epoch * self.epochs
         self.average = MovingAverage(translator, self.train.ema_decay) if self.train.ema_decay else None
+        self.rounded = RoundedWeights(self.optimizer) if self._rounds_weights() else None
         self.recorded = RecordedSteps(self._whole_step, self._changing, self.scaler) if self._records_steps() else None
         if self.train.compile and hardware.device == "cuda":
             self.objective.compile(dynamic=False)
@@ -125,6 +128,17 @@ class GradientLoop:
         if self.hardware.device != "cuda":
             return number
         return torch.full((), number, dtype=torch.float32, device="cuda")  # torch.tensor would wait for the device
+
+    def _rounds_weights(self) -> bool:
+        """Whether weights are kept in bf16, too: where nothing but the optimiser asks for their gradients."""
+        return (
+            self.hardware.device == "cpu"
+            and self.hardware.precision == "bf16"
+            and not self.hardware.defers_checks
+            and self.collective.size == 1
+            and self.train.accumulate == 1
+            and self.train.clip_norm is None
+        )
 
     def _records_steps(self) -> bool:
         """Whether steps are recorded and replayed: on one GPU, where every batch is a step and all parts bear it."""
@@ -192,6 +206,8 @@ class GradientLoop:
         on_device = torch.cat(batches).to(self.hardware.device).split(sizes)
         self.translator.train()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.rounded is not None:
+            self.rounded.refresh()  # a state may have been loaded
         started = time.perf_counter()
         for number in range(position.step_in_epoch, len(batches)):
             with self.stop.timed("step"):
@@ -253,7 +269,8 @@ class GradientLoop:
         if first:
             self.former_statistics = [buffer.clone() for buffer in self.statistics]
         purpose = (self.seed, self.position.step) if self.collective.size > 1 else ()
-        loss: Tensor = self.objective(captions, share, *purpose)
+        with self.rounded or nullcontext():
+            loss: Tensor = self.objective(captions, share, *purpose)
         self.scaler.scale(loss / group_size).backward()
         self.group_loss = loss.detach() if first else self.group_loss + loss.detach()
         return loss.detach()
@@ -273,22 +290,27 @@ class GradientLoop:
             self.optimizer.step()
         elif not bool(skipped):
             self.optimizer.step()
+            if self.rounded is not None:
+                self.rounded.step()
         self.scaler.update()
         for buffer, former in zip(self.statistics, self.former_statistics, strict=True):
             buffer.copy_(torch.where(skipped > 0, former, buffer))
         if self.average is not None:
             self.average.update(self.translator, skipped)
         self.optimizer.zero_grad(set_to_none=True)
+        if self.rounded is not None:
+            self.rounded.forget()
         return skipped
 
     def _checked_gradients(self) -> Tensor:
         """A number that is finite if all gradients are, which are scaled down where their norm is too large."""
         if self.train.clip_norm is not None:
             return nn.utils.clip_grad_norm_(self.parameters, self.train.clip_norm)
+        waiting = [] if self.rounded is None else self.rounded.collect()
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         if self.hardware.device == "cuda":
             return torch.stack(torch._foreach_norm(gradients)).sum()  # one kernel for all of them
-        return torch.stack([gradient.sum() for gradient in gradients]).sum()
+        return torch.stack([gradient.sum().float() for gradient in (*gradients, *waiting)]).sum()
 
     def _read_steps(self) -> None:
         """Take over what the steps since the last reading left on the device: the one place where a step is waited for."""

@@ -70,8 +70,9 @@ def differing(one, other):
         {"accumulate": 3, "translator": GEGLU, "ema_decay": 0.9},
         {"precision": "fp16", "translator": GEGLU},
         {"precision": "bf16", "accumulate": 2, "clip_norm": 0.5},
+        {"precision": "bf16", "ema_decay": 0.9, "optimizer": "adamw", "weight_decay": 0.1},  # rounded weights, and not
     ],
-    ids=["plain", "clipped", "accumulated", "fp16", "bf16"],
+    ids=["plain", "clipped", "accumulated", "fp16", "bf16", "rounded"],
 )
 @pytest.mark.parametrize("poisoned", [(), (3,)], ids=["finite", "poisoned"])
 def test_checking_on_the_device_gives_the_same_weights_to_the_bit(settings_of, tmp_path, options, poisoned):
@@ -91,8 +92,9 @@ def test_checking_on_the_device_gives_the_same_weights_to_the_bit(settings_of, t
 
 @pytest.mark.parametrize("kind", [Hardware, LikeGpu])
 @pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_a_step_that_is_not_finite_changes_nothing(settings_of, tmp_path, kind, where):
-    loop = loop_of(settings_of(translator=GEGLU, ema_decay=0.9), tmp_path, kind)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_that_is_not_finite_changes_nothing(settings_of, tmp_path, kind, where, precision):
+    loop = loop_of(settings_of(translator=GEGLU, ema_decay=0.9, precision=precision), tmp_path, kind)
     batches = [batch.clone() for batch in loop._batches(0)]
     loop._step(0, batches[0])
     before = everything(loop)
