@@ -1,22 +1,24 @@
 """Timed rounds of training: the original notebook's loop, the matrix products alone, and our own training, to be set side by side.
 
-The machine that measures is rarely quiet, so nothing is timed once and nothing alone: each competitor works one round after the other,
-again and again, in one process, and what is compared are the rounds that lay beside each other.
+The machine that measures is rarely quiet, so nothing is timed once and nothing alone: the competitors work in turns, round by round, while
+the others stand still, and what is compared are the rounds that lay beside each other.
 """
 
 from __future__ import annotations
 
-import queue
 import statistics
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import orjson
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,8 +27,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from kaggle_kit.config import Settings
 from kaggle_kit.embeddings import DataFile, Folds, Pairs
 from kaggle_kit.embeddings.world import World
-from kaggle_kit.progress import Silence
-from kaggle_kit.training.crossvalidation import CrossValidation, cross_validate
+from kaggle_kit.errors import KaggleKitError
+from kaggle_kit.progress import SILENCE
+from kaggle_kit.training.channel import Listener
+from kaggle_kit.training.memory import keep_freed_memory
+from kaggle_kit.training.parallel import child_environment
 from kaggle_kit.training.precision import Hardware
 from kaggle_kit.translators import translators
 
@@ -152,6 +157,7 @@ class MatrixFloor:
         self.output, self.target = (self._noise(batch, d_image) for _ in range(2))
         self.enter, self.leave = self._noise(d_text, HIDDEN), self._noise(HIDDEN, d_image)
         self.skip = self._noise(d_text, d_image)
+        keep_freed_memory()  # the products alone, and not the system's handing out of pages for their results
 
     def _noise(self, rows: int, columns: int) -> Tensor:
         return torch.randn(rows, columns, device=self.hardware.device, dtype=self.hardware.dtype)
@@ -181,100 +187,140 @@ def synchronize(device: str) -> None:
         torch.mps.synchronize()
 
 
-class _ClosedError(Exception):
-    """Nobody asks for further rounds."""
-
-
-class EngineRounds:
-    """Our own training, by the function that trains every run, held after each epoch until it is asked for the next.
-
-    It works in a thread of its own, which stands still between rounds.
-
-    Args:
-        pairs: what to train on.
-        folds: which images are held out; a single hold-out.
-        settings: of the training; an epoch is a round.
+@dataclass(frozen=True)
+class Orders:
+    """What a process that takes part is to do.
 
     Attributes:
-        samples: captions that are trained on.
-        result: of the training, once it has ended.
+        what: ``loop``, ``floor`` or ``training``.
+        hardware: where and in which precision.
+        samples: captions of a round.
+        batch: captions a step.
+        d_text, d_image: dimensions.
+        settings: of a training; an epoch is a round.
+        world: whether the training has the invented world to learn from, and not noise.
+        captions_an_image: of a training's data.
     """
 
-    def __init__(self, pairs: Pairs, folds: Folds, settings: Settings) -> None:
-        self.pairs, self.folds, self.settings = pairs, folds, settings
-        self.samples = int((folds.fold_of_image[pairs.image_of_caption] < 0).sum())
-        self.result: CrossValidation | None = None
-        self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[dict[str, float] | BaseException | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="kk bench", daemon=True)
-        self._thread.start()
+    what: str
+    hardware: Hardware
+    samples: int
+    batch: int
+    d_text: int
+    d_image: int
+    settings: Settings | None = None
+    world: bool = False
+    captions_an_image: int = CAPTIONS_AN_IMAGE
+
+    def to_json(self) -> bytes:
+        """One line."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain |= {
+            "hardware": self.hardware.to_dict(),
+            "settings": None if self.settings is None else self.settings.to_dict(),
+        }
+        return orjson.dumps(plain)
+
+    @classmethod
+    def from_json(cls, line: bytes) -> Orders:
+        """The inverse of :meth:`to_json`."""
+        plain = orjson.loads(line)
+        settings = plain["settings"]
+        plain |= {
+            "hardware": Hardware(**plain["hardware"]),
+            "settings": None if settings is None else Settings.from_dict(settings),
+        }
+        return cls(**plain)
+
+
+class Apart:
+    """A competitor in a process of its own, as a notebook and ``kk train`` are; it stands still between its rounds.
+
+    Competitors that share a process share its memory allocator: which of them gets pages back that it gave away, and which has to ask the
+    system for new ones in every step, is then a matter of luck, and on a CPU worth a fifth of the time.
+
+    Attributes:
+        samples: captions of a round.
+        memory_mb: most memory so far: of the GPU by PyTorch's count, else of the process where the system tells.
+        mrr: of a training that has ended, in the held-out galleries.
+    """
+
+    def __init__(self, orders: Orders) -> None:
+        self.orders = orders
+        self.memory_mb: float | None = None
+        self.mrr: float | None = None
+        self._listener = Listener(SILENCE)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "kaggle_kit.training.competitor"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=child_environment(orders.hardware.threads),
+            start_new_session=True,  # Ctrl-C at a terminal is for this process alone, which ends the others
+        )
+        self._ask(orders.to_json())
+        answer = self._answer()
+        self.samples = int(answer["samples"])
 
     def round(self) -> float:
-        """One epoch, validation not counted; 0 when training has ended."""
+        """One round, validation not counted; 0 when training has ended."""
         return (self.figures() or {"samples_per_s": 0.0})["samples_per_s"]
 
     def figures(self) -> dict[str, float] | None:
-        """What the next epoch came to (samples_per_s, loss, mrr where it was validated), None when training has ended.
+        """What the next round came to (samples_per_s; of a training loss, and mrr where it was validated), None when training has ended.
 
         Raises:
-            KaggleKitError: whatever the training raises.
+            KaggleKitError: whatever the training raises; the process ended without a word.
         """
-        self._asked.put(True)
-        answer = self._answers.get()
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+        self._ask(b"")
+        answer = self._answer()
+        self.memory_mb = answer["memory_mb"]
+        if answer["event"] == "ended":
+            self.mrr = answer["mrr"]
+            return None
+        return dict(answer["figures"])
 
     def close(self) -> None:
-        """End the training where it stands."""
-        self._asked.put(False)
-        self._thread.join()
+        """End the process where it stands."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):
+                pipe.close()
+        self._errors.close()
 
-    def __enter__(self) -> EngineRounds:
+    def __enter__(self) -> Apart:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _work(self) -> None:
-        try:
-            self._wait()
-            with tempfile.TemporaryDirectory(prefix="kk-bench-") as folder:
-                watch = _Epochs(self)
-                self.result = cross_validate(
-                    self.pairs, self.folds, self.settings, Path(folder), header={}, progress=watch
-                )
-            self._answers.put(None)
-        except _ClosedError:
-            pass
-        except BaseException as error:  # raised again where the round was asked for
-            self._answers.put(error)
+    def _ask(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        with suppress(OSError):  # it has ended; what it said last tells why
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
 
-    def _wait(self) -> None:
-        if not self._asked.get():
-            raise _ClosedError
-
-    def epoch_done(self, figures: dict[str, float]) -> None:
-        """Called by the training in its own thread: hand over an epoch, and wait to be asked for the next."""
-        self._answers.put(figures)
-        self._wait()
-
-
-class _Epochs(Silence):
-    """Hands the epochs of a training to whoever asks for them."""
-
-    def __init__(self, training: EngineRounds) -> None:
-        self.training = training
-
-    def start(self, what: str, total: float | None = None, unit: str = "", *, done: float = 0.0) -> _Epochs:  # type: ignore[override]
-        return self
-
-    def update(self, done: float, **figures: Any) -> None:
-        if "samples_per_s" in figures:
-            self.training.epoch_done(figures)
-
-    def finish(self, summary: str = "") -> None:
-        pass
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            event = orjson.loads(line)
+            if event["event"] in ("ready", "round", "ended"):
+                return dict(event)
+            self._listener.take(line)
+            if (error := self._listener.error()) is not None:
+                self.close()
+                raise error
+        code = self._process.wait()
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines() or ["nothing"]
+        self.close()
+        raise KaggleKitError(
+            f"the process that times the {self.orders.what} ended with exit code {code}; it said last: {said[-1]}",
+            "where memory is short, give a smaller --batch or --samples",
+        )
 
 
 def noise_pairs(captions: int, d_text: int, d_image: int, *, captions_an_image: int = CAPTIONS_AN_IMAGE) -> Pairs:

@@ -19,6 +19,7 @@ from kaggle_kit.training.batches import epoch_batches
 from kaggle_kit.training.context import RunContext
 from kaggle_kit.training.fold import EncodedFold, FoldData, encode_fold
 from kaggle_kit.training.losses import Loss, build_loss
+from kaggle_kit.training.memory import keep_freed_memory
 from kaggle_kit.training.objective import Objective
 from kaggle_kit.training.recorded import RecordedSteps
 from kaggle_kit.training.rounded import RoundedWeights
@@ -190,6 +191,8 @@ class GradientLoop:
             TrainingError: the loss stayed non-finite.
             InterruptedWork, KeyboardInterrupt: asked to stop; the state is on disk.
         """
+        if self.hardware.device == "cpu":
+            keep_freed_memory()
         self._resume()
         while not self.position.finished:
             self._run_epoch()

@@ -215,16 +215,20 @@ def _command(folder: Path, role: str, crew: Crew) -> list[str]:
     # fmt: on
 
 
-def _environment(crew: Crew, threads: int) -> dict[str, str]:
-    """This process's, with the thread count, and the package where it is not installed."""
+def child_environment(threads: int) -> dict[str, str]:
+    """This process's environment for one that it starts: with the thread count, and the package where it is not installed."""
     package = str(Path(__file__).parents[2])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {
+    return {
         **os.environ,
         **plugins.environment(),
         "OMP_NUM_THREADS": str(threads),
         "PYTHONPATH": os.pathsep.join(paths),
     }
+
+
+def _environment(crew: Crew, threads: int) -> dict[str, str]:
+    environment = child_environment(threads)
     if crew.cluster.nnodes == 1 and sys.platform in _LOOPBACK_DEVICE:
         # a machine whose own name does not resolve (many notebooks) would keep gloo waiting
         environment.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK_DEVICE[sys.platform])

@@ -11,7 +11,7 @@ The numbers are those of autocast and the fused optimiser. Source of the scheme:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -32,11 +32,13 @@ class _Rounded:
         weight: (out, in) bf16.
         gradient: the same.
         pending: whether ``gradient`` holds one.
+        pieces: of the weight, its two averages, the gradient and the copy; cut once, because cutting takes as long as moving a small one.
     """
 
     weight: Tensor
     gradient: Tensor
     pending: bool = False
+    pieces: list[tuple[Tensor, ...]] = field(default_factory=list)
 
     def add(self, outputs: Tensor, inputs: Tensor) -> None:
         """Take up the gradient of one use: (n, out) of the layer's outputs, (n, in) its inputs."""
@@ -86,9 +88,10 @@ class RoundedWeights(TorchFunctionMode):
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Round all weights anew."""
+        """Round all weights anew, and look at the optimizer's state anew."""
         for weight, rounded in self._rounded.items():
             rounded.weight.copy_(weight)
+            rounded.pieces = []
 
     def collect(self) -> list[Tensor]:
         """The gradients that wait here, bf16; a weight that was used otherwise, too, has all of its gradient in ``grad``."""
@@ -116,10 +119,11 @@ class RoundedWeights(TorchFunctionMode):
 
     def _step(self, weight: Tensor, rounded: _Rounded, group: dict[str, Any]) -> None:
         state, (beta1, beta2) = self._state(weight), group["betas"]
+        if not rounded.pieces:
+            tensors = (weight, state["exp_avg"], state["exp_avg_sq"], rounded.gradient, rounded.weight)
+            rounded.pieces = list(zip(*(tensor.view(-1).split(len(self._piece)) for tensor in tensors), strict=True))
         state["step"] += 1
-        tensors = (weight, state["exp_avg"], state["exp_avg_sq"], rounded.gradient, rounded.weight)
-        pieces = (tensor.view(-1).split(len(self._piece)) for tensor in tensors)
-        for some, average, squares, gradient, short in zip(*pieces, strict=True):
+        for some, average, squares, gradient, short in rounded.pieces:
             # the operation under torch.optim's fused optimisers, which themselves count a step each time they are called
             self._move(
                 [some], [self._piece[: len(some)].copy_(gradient)], [average], [squares], [], [state["step"]],
@@ -137,9 +141,9 @@ class RoundedWeights(TorchFunctionMode):
 
 
 def _arguments(
-    input: Tensor,
+    input: Tensor,  # noqa: A002  # the name that ``F.linear`` is called with
     weight: Tensor,
-    bias: Tensor | None = None,  # noqa: A002  # as ``F.linear`` calls them
+    bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     return input, weight, bias
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import threading
 
 import pytest
 import torch
@@ -11,9 +10,10 @@ import torch.nn.functional as F
 
 from kaggle_kit.config import Settings, load_project
 from kaggle_kit.embeddings import generate_competition
-from kaggle_kit.errors import UsageError
-from kaggle_kit.training.bench import EngineRounds, ReferenceModel, Spread, hold_out, interleave, noise_pairs
+from kaggle_kit.errors import KaggleKitError, UsageError
+from kaggle_kit.training.bench import Apart, Orders, ReferenceModel, Spread, interleave
 from kaggle_kit.training.losses import build_loss
+from kaggle_kit.training.precision import Hardware
 from kaggle_kit.translators import build_translator
 from kaggle_kit.workflow.bench import _original_settings, bench
 from kaggle_kit.workflow.schemas import training_schemas
@@ -88,33 +88,41 @@ def test_numbers_without_sense_are_refused(project):
         bench(project(), rounds=0)
 
 
+def orders(settings, what="training"):
+    return Orders(what, Hardware("cpu", "cpu", "fp32", 1), 40, 20, 6, 8, settings=Settings.from_dict(settings))
+
+
+NETWORK = {
+    "translator": {"name": "residual_mlp", "hidden": 8},
+    "train": {"threads": 1, "epochs": 3, "batch_size": 20, "precision": "fp32"},
+    "folds": {"count": 1},
+}
+
+
 def test_training_stands_still_between_rounds_and_ends_when_closed():
-    settings = Settings.from_dict(
-        {"translator": "ridge", "loss": {"name": "infonce"}, "train": {"threads": 1}, "folds": {"count": 1}}
-    )
-    pairs = noise_pairs(40, 6, 8)
-    network = Settings.from_dict(
-        {
-            "translator": {"name": "residual_mlp", "hidden": 8},
-            "train": {"threads": 1, "epochs": 9, "batch_size": 20, "precision": "fp32"},
-            "folds": {"count": 1},
-        }
-    )
-    with EngineRounds(pairs, hold_out(pairs, 2), network) as training:
-        speeds = interleave({"ours": training}, 3)
-        assert len(speeds["ours"]) == 3
-        assert training.result is None
-    with EngineRounds(pairs, hold_out(pairs, 2), settings) as closed:
+    with Apart(orders(NETWORK)) as training:
+        assert training.samples == 40
+        speeds = interleave({"ours": training}, 2)
+        assert len(speeds["ours"]) == 2
+        assert all(speed > 0 for speed in speeds["ours"])
+        assert training.mrr is None
+        process = training._process
+        assert process.poll() is None
+    assert process.returncode is not None
+    with Apart(orders({"translator": "ridge", "train": {"threads": 1}, "folds": {"count": 1}})) as closed:
         assert closed.figures() is None
-        assert closed.result is not None
-    assert not [thread for thread in threading.enumerate() if thread.name == "kk bench"]
+        assert 0 < closed.mrr <= 1
 
 
 def test_an_error_of_the_training_is_raised_where_the_round_was_asked_for():
-    settings = Settings.from_dict({"translator": "no_such", "train": {"threads": 1}, "folds": {"count": 1}})
-    pairs = noise_pairs(40, 6, 8)
-    with (
-        EngineRounds(pairs, hold_out(pairs, 2), settings) as training,
-        pytest.raises(UsageError, match="no translator is called 'no_such'"),
-    ):
+    settings = {"translator": "no_such", "train": {"threads": 1}, "folds": {"count": 1}}
+    with Apart(orders(settings)) as training, pytest.raises(UsageError, match="no translator is called 'no_such'"):
         training.round()
+
+
+def test_a_process_that_was_killed_is_told_with_its_exit_code():
+    with Apart(orders(NETWORK)) as training:
+        training.round()
+        training._process.kill()
+        with pytest.raises(KaggleKitError, match="the process that times the training ended with exit code -9"):
+            training.round()

@@ -23,9 +23,9 @@ from kaggle_kit.cli.session import Session, pass_session
 @click.option("--batch", type=click.IntRange(min=2), metavar="N",
               help="Captions a step of all of them. Left out: 256, and the recipe's own for the chosen translator.")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(min=1), metavar="N",
-              help="How often each works. Left out: 3 to 11 times, in half a minute if that suffices.")  # fmt: skip
+              help="How often each works. Left out: 3 to 11 times, in three quarters of a minute if that suffices.")  # fmt: skip
 @click.option("--samples", type=click.IntRange(min=2), metavar="N",
-              help="Captions of a round. Left out: what the original loop trains on in 1.5 seconds.")  # fmt: skip
+              help="Captions of a round. Left out: what the original loop trains on in four seconds.")  # fmt: skip
 @click.option("--time-to", type=click.FloatRange(0, 1, min_open=True), metavar="MRR",
               help="Train the chosen recipe on made-up data, too, until a validation reaches this MRR.")  # fmt: skip
 @click.option("--images", type=click.IntRange(min=20), default=1200, show_default=True, metavar="N",
@@ -42,7 +42,7 @@ def command(
 ) -> None:
     """Time training on this machine.
 
-    In turns, in one process: the original notebook's loop, our training of the same network in the same precision, the chosen
+    In turns, each in a process of its own: the original notebook's loop, our training of the same network in the same precision, the chosen
     translator with its own recipe, and the floor: the bare matrix products of the original network's steps. Nothing is archived.
     """
     project = session.project(training=True)
