@@ -234,7 +234,7 @@ class Orders:
 
 
 class Apart:
-    """A competitor in a process of its own, as a notebook and ``kk train`` are; it stands still between its rounds.
+    """A competitor in a process of its own, as a notebook and ``kk train`` are; it stands still between its rounds. A context manager.
 
     Competitors that share a process share its memory allocator: which of them gets pages back that it gave away, and which has to ask the
     system for new ones in every step, is then a matter of luck, and on a CPU worth a fifth of the time.
@@ -259,9 +259,8 @@ class Apart:
             env=child_environment(orders.hardware.threads),
             start_new_session=True,  # Ctrl-C at a terminal is for this process alone, which ends the others
         )
+        self.samples = 0
         self._ask(orders.to_json())
-        answer = self._answer()
-        self.samples = int(answer["samples"])
 
     def round(self) -> float:
         """One round, validation not counted; 0 when training has ended."""
@@ -292,6 +291,12 @@ class Apart:
         self._errors.close()
 
     def __enter__(self) -> Apart:
+        """Wait until it is ready; several get ready at the same time.
+
+        Raises:
+            KaggleKitError: whatever goes wrong there.
+        """
+        self.samples = int(self._answer()["samples"])
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -204,7 +204,10 @@ def _start(
     orders["ours"] = _training(original, size, hardware, rounds, least=1)
     if not closed_form(chosen):
         orders["translator"] = _training(chosen, size, hardware, rounds)
-    return {name: stack.enter_context(Apart(some)) for name, some in orders.items()}
+    started = {name: Apart(some) for name, some in orders.items()}
+    for competitor in started.values():
+        stack.callback(competitor.close)  # all of them, also when one does not get ready
+    return {name: stack.enter_context(competitor) for name, competitor in started.items()}
 
 
 def _warm_up(competitors: Mapping[str, Competitor], rounds: int | None) -> int:
