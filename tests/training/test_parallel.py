@@ -40,7 +40,7 @@ def workers_of(folder):
 
 
 class Watching(Silence):
-    """Remembers what was told, and does something when the n-th piece of work begins or an epoch ends."""
+    """Remembers what was told, and does something when the n-th piece of work begins or, once, when an epoch ends."""
 
     def __init__(self, *, at_start=0, at_epoch=0, action=None):
         self.at_start, self.at_epoch, self.action = at_start, at_epoch, action
@@ -59,6 +59,7 @@ class Watching(Silence):
             def update(self, done, **figures):
                 outer.updates.append((what, done, figures))
                 if done == outer.at_epoch and figures:
+                    outer.at_epoch = None  # the other worker's epoch may end before the first is acted on
                     outer.action()
 
             def finish(self, summary=""):
