@@ -59,18 +59,21 @@ def test_figures_are_medians_of_rounds_that_lay_beside_each_other(project):
     assert (found.translator.name, found.translator.batch) == ("residual_mlp", 16)
 
 
+@pytest.mark.slow
 def test_another_precision_is_timed_beside_fp32(project):
     found = bench(project(**{"train.precision": "bf16"}), **SMALL)
     assert set(found.rounds) == {"reference_fp32", "reference_same_dtype", "floor", "ours"}
     assert found.to_dict()["dtype"] == "bf16"
 
 
+@pytest.mark.slow
 def test_a_closed_form_is_fitted_once(project):
     found = bench(project(translator="ridge"), **SMALL)
     assert found.translator.seconds > 0
     assert found.translator.batch is None
 
 
+@pytest.mark.slow
 def test_time_to_a_goal_ends_at_the_goal_or_at_the_recipes_end(project):
     easy = bench(project(**{"train.epochs": 4}), **SMALL, time_to=0.1, images=40).time_to
     assert easy.reached
