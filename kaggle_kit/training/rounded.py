@@ -31,14 +31,21 @@ class _Rounded:
     Attributes:
         weight: (out, in) bf16.
         gradient: the same.
+        version: of the original when it was rounded: PyTorch counts changes in place.
         pending: whether ``gradient`` holds one.
         pieces: of the weight, its two averages, the gradient and the copy; cut once, because cutting takes as long as moving a small one.
     """
 
     weight: Tensor
     gradient: Tensor
+    version: int
     pending: bool = False
     pieces: list[tuple[Tensor, ...]] = field(default_factory=list)
+
+    def take(self, original: Tensor) -> None:
+        """Round the original anew."""
+        self.weight.copy_(original)
+        self.version = original._version
 
     def add(self, outputs: Tensor, inputs: Tensor) -> None:
         """Take up the gradient of one use: (n, out) of the layer's outputs, (n, in) its inputs."""
@@ -52,8 +59,8 @@ class _Rounded:
 class RoundedWeights(TorchFunctionMode):
     """A context in which ``F.linear``, and with it ``nn.Linear``, multiplies with rounded copies and leaves gradients with them.
 
-    Weights that are matrices, float32 and trained have a copy from their first use on. Whoever changes one but by :meth:`step` calls
-    :meth:`refresh`.
+    Weights that are float32 and trained have a copy from their first use on. A weight that somebody else changes is rounded anew when it is
+    used next; whoever loads the optimizer's state calls :meth:`refresh`.
 
     Args:
         optimizer: ``Adam`` or ``AdamW``, fused. Its state of a weight is what it would be without this class.
@@ -83,14 +90,18 @@ class RoundedWeights(TorchFunctionMode):
             return None
         if weight not in self._rounded:
             short = weight.detach().bfloat16()
-            self._rounded[weight] = _Rounded(short, torch.empty_like(short))
-        return self._rounded[weight]
+            self._rounded[weight] = _Rounded(short, torch.empty_like(short), weight._version)
+        rounded = self._rounded[weight]
+        if rounded.version != weight._version:
+            with torch.no_grad():
+                rounded.take(weight)
+        return rounded
 
     @torch.no_grad()
     def refresh(self) -> None:
         """Round all weights anew, and look at the optimizer's state anew."""
         for weight, rounded in self._rounded.items():
-            rounded.weight.copy_(weight)
+            rounded.take(weight)
             rounded.pieces = []
 
     def collect(self) -> list[Tensor]:
@@ -110,7 +121,7 @@ class RoundedWeights(TorchFunctionMode):
                 if rounded is not None and rounded.pending:
                     self._step(weight, rounded, group)
                 elif rounded is not None and weight.grad is not None:
-                    rounded.weight.copy_(weight)
+                    rounded.take(weight)
 
     def forget(self) -> None:
         """Drop all gradients."""
@@ -131,6 +142,7 @@ class RoundedWeights(TorchFunctionMode):
                 amsgrad=False, maximize=False,
             )  # fmt: skip
             short.copy_(some)
+        rounded.version = weight._version
 
     def _state(self, weight: Tensor) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.optimizer.state[weight]

@@ -116,12 +116,16 @@ def test_a_weight_that_is_used_more_than_once_has_all_of_its_gradient(kind):
         assert (gradient - expected).norm() < 0.01 * expected.norm(), name
 
 
-def test_weights_loaded_from_elsewhere_are_multiplied_with_after_a_refresh():
+@pytest.mark.parametrize("change", ["loaded", "in place"])
+def test_a_weight_that_somebody_else_changed_is_multiplied_with_as_it_is(change):
     network, optimizer = made(Plain, "adam")
     rounded = RoundedWeights(optimizer)
     train(network, optimizer, rounded=rounded, steps=1)
-    network.load_state_dict(made(Plain, "adam")[0].state_dict())
-    rounded.refresh()
+    if change == "loaded":
+        network.load_state_dict(made(Plain, "adam")[0].state_dict())
+    else:
+        with torch.no_grad():
+            network.first.weight.mul_(0.5)
     inputs = torch.randn(4, 32)
     with torch.autocast("cpu", torch.bfloat16):
         expected = network(inputs)
