@@ -183,6 +183,11 @@ class Calibration:
     """Residuals of the points that are no outliers."""
 
     @property
+    def nothing(self) -> str | None:
+        """Why there is nothing to draw; None when there is."""
+        return None if self.points else "no scored submission with a CV yet"
+
+    @property
     def needed(self) -> int:
         """Comparable scored submissions still missing before anything can be expected."""
         return max(0, LEAST_POINTS - len(self.points))

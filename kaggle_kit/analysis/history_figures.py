@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MANY = 500
 """Marks from which they are drawn as one picture, in an SVG, too: thousands of elements would make it heavy."""
+ONE_MOMENT = timedelta(hours=12)
+"""To either side of the only mark over time: an axis without a length would go over years."""
 ENTRIES = 10
 """Members named in the legend; with more of them only folds are."""
 
@@ -65,6 +67,11 @@ class LearningCurves:
     run: str
     curves: tuple[Curve, ...]
 
+    @property
+    def nothing(self) -> str | None:
+        """Why there is nothing to draw; None when there is."""
+        return None if self.curves else f"{self.run} has no learning curve: its translator is solved in closed form"
+
 
 def learning_curves(run: str, members: Sequence[Mapping[str, Any]], planned_epochs: int | None) -> LearningCurves:
     """The curves in the results of a run's members.
@@ -97,8 +104,8 @@ def draw_learning_curves(numbers: LearningCurves) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     figure = new_figure(10, 4.2)
-    if not numbers.curves:
-        say(figure.subplots(), f"{shown(numbers.run)} has no learning curve:\nits translator is solved in closed form")
+    if numbers.nothing:
+        say(figure.subplots(), shown(numbers.nothing, 200))
         return figure
     losses, scores = figure.subplots(1, 2)
     for curve in numbers.curves:
@@ -153,8 +160,8 @@ def draw_calibration(numbers: Calibration) -> Figure:
     """Public score against CV with the fitted line and its 95 % band; outliers crossed."""
     figure = new_figure(7.2, 4.6)
     axes = figure.subplots()
-    if not numbers.points:
-        say(axes, "no scored submission with a CV yet")
+    if numbers.nothing:
+        say(axes, numbers.nothing)
         return figure
     outliers = {one.id for one in numbers.outliers}
     for inside, style in (
@@ -211,6 +218,13 @@ class ScoreOverTime:
     public: tuple[float | None, ...]
     best: tuple[float | None, ...]
 
+    @property
+    def nothing(self) -> str | None:
+        """Why there is nothing to draw; None when there is."""
+        if any(score is not None for score in (*self.cv, *self.public)):
+            return None
+        return "no scored submission yet" if self.when else "no submission yet"
+
 
 def score_over_time(rows: Sequence[Mapping[str, Any]]) -> ScoreOverTime:
     """The scores of submissions, given as rows with ``created``, ``cv`` and ``public_score``, in any order."""
@@ -231,13 +245,13 @@ def score_over_time(rows: Sequence[Mapping[str, Any]]) -> ScoreOverTime:
 @styled
 def draw_score_over_time(numbers: ScoreOverTime) -> Figure:
     """Public scores and CVs as marks, the best public score so far as a step line."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
     figure = new_figure()
     axes = figure.subplots()
     when = [_moment(text) for text in numbers.when]
-    if not any(score is not None for score in (*numbers.cv, *numbers.public)):
-        say(axes, "no scored submission yet" if when else "no submission yet")
+    if numbers.nothing:
+        say(axes, numbers.nothing)
         return figure
     size, many = 6 if len(when) <= 100 else 3, len(when) > MANY
     for values, label, marker, color, face in (
@@ -253,6 +267,8 @@ def draw_score_over_time(numbers: ScoreOverTime) -> Figure:
     best = [(at, value) for at, value in zip(when, numbers.best, strict=True) if value is not None]
     if best:
         axes.step(*zip(*best, strict=True), where="post", color=GREEN, linewidth=1.5, label="best so far")
+    if len(set(when)) == 1:
+        axes.set_xlim(date2num(when[0] - ONE_MOMENT), date2num(when[0] + ONE_MOMENT))
     locator = AutoDateLocator(minticks=3, maxticks=8)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
@@ -274,14 +290,19 @@ class Importances:
     names: tuple[str, ...]
     shares: tuple[float, ...]
 
+    @property
+    def nothing(self) -> str | None:
+        """Why there is nothing to draw; None when there is."""
+        return None if self.names else f"sweep {self.sweep} has too few finished trials to tell what matters"
+
 
 @styled
 def draw_importances(numbers: Importances) -> Figure:
     """Bars, the most important setting on top."""
     figure = new_figure(7.2, max(2.2, 0.9 + 0.32 * len(numbers.names)))
     axes = figure.subplots()
-    if not numbers.names:
-        say(axes, "too few finished trials to tell what matters")
+    if numbers.nothing:
+        say(axes, shown(numbers.nothing, 200))
         return figure
     pairs = sorted(zip(numbers.shares, numbers.names, strict=True))
     bars = axes.barh([shown(name, 40) for _, name in pairs], [100 * share for share, _ in pairs], color=BLUE)

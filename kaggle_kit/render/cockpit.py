@@ -20,7 +20,7 @@ def history(table: Any) -> View:
     if "day" in table.columns:
         yield from days(table)
         return
-    best, rows = table.best, [_shown(row) for row in table.rows]
+    best, rows = _starred(table), [_shown(row) for row in table.rows]
     yield Grid(
         (
             Column("created", "When", day),
@@ -44,7 +44,7 @@ def history(table: Any) -> View:
         style=lambda row: "bold" if row.get("best") else STYLES.get(row["status"], ""),
         empty="no submissions yet; kk submit makes one" if not table.notes else "no submissions to show",
     )
-    if best is not None and len(rows) > 1:
+    if best is not None:
         yield Text(f"{BEST} best public score", style="dim")
     yield from leaks_note(table.rows)
     yield from _notes(table)
@@ -61,7 +61,7 @@ def runs_history(table: Any) -> View:
     if "day" in table.columns:
         yield from days(table, what="Runs")
         return
-    best = table.best
+    best = _starred(table)
     rows = [{**_shown(row), "cv_text": _marked(_cv(row), row is best)} for row in table.rows]
     yield Grid(
         (
@@ -80,22 +80,23 @@ def runs_history(table: Any) -> View:
         style=lambda row: "bold" if row.get("best") else STYLES.get(row["status"], ""),
         empty="no runs yet; kk train makes one" if not table.notes else "no runs to show",
     )
-    if best is not None and len(rows) > 1:
+    if best is not None:
         yield Text(f"{BEST} best CV", style="dim")
     yield from leaks_note(table.rows)
     yield from _notes(table)
 
 
 def days(table: Any, *, what: str = "Submissions") -> View:
-    """One row a day with the best of it."""
-    best = table.best
+    """One row a day with the best of it: of submissions by public score, of runs by CV."""
+    by_cv = what == "Runs"
+    best = _starred(table)
     yield Grid(
         (
             Column("day", "Day (UTC)"),
             Column("count", what, str, right=True),
             Column("scored", "Scored", str, right=True, order=3),
             Column("message", "Best of the day", least=12),
-            Column("cv_text", "CV", str, right=True),
+            Column("cv_text", "CV ", str, right=True),
             Column("public", "Public ", str, right=True),
             Column("private_score", "Private", lambda value: number(value, 5), right=True, order=1),
             Column("difference", "Diff", signed, right=True),
@@ -103,12 +104,18 @@ def days(table: Any, *, what: str = "Submissions") -> View:
             Column("train_seconds", "Time", _cost, right=True, order=4),
         ),
         [
-            {**row, "cv_text": _cv(row), "public": _marked(number(row["public_score"], 5), row is best)}
+            {
+                **row,
+                "cv_text": _marked(_cv(row), row is best and by_cv),
+                "public": _marked(number(row["public_score"], 5), row is best and not by_cv),
+            }
             for row in table.rows
         ],
         style=lambda row: "bold" if row.get("best") else "",
         empty=f"no {what.lower()} to show",
     )
+    if best is not None:
+        yield Text(f"{BEST} best {'CV' if by_cv else 'public score'}", style="dim")
     yield from leaks_note(table.rows)
     yield from _notes(table)
 
@@ -200,6 +207,12 @@ def _cost(seconds: Any) -> str:
 
 def _chance(chance: Any) -> str:
     return "" if chance is None else f"{chance:.0%}".replace("%", " %")
+
+
+def _starred(table: Any) -> Mapping[str, Any] | None:
+    """The row with the best of all, where there are others that it could be told from."""
+    found: Mapping[str, Any] | None = table.best
+    return found if len(table.rows) > 1 else None
 
 
 def _marked(shown: str, best: bool) -> str:  # noqa: FBT001

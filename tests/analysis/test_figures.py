@@ -146,6 +146,13 @@ def test_score_over_time_keeps_the_best_so_far_in_the_order_of_time():
     assert found.cv == (0.4, None, 0.5)
 
 
+def test_the_axis_of_a_single_submission_is_a_day_long():
+    rows = [{"created": "2026-01-03T12:00:00+00:00", "cv": 0.5, "public_score": 0.6}]
+    (axes,) = history_figures.draw_score_over_time(history_figures.score_over_time(rows)).axes
+    first, last = axes.get_xlim()
+    assert last - first == pytest.approx(1)
+
+
 def everything(images: int = 24, folds: int = 3):
     """Every figure of one small run, drawn."""
     evidence = make_evidence(images=images, folds=folds)

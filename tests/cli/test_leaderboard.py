@@ -182,7 +182,18 @@ def test_days_show_their_best(kk, submitted):
     (first, second) = kk("leaderboard", "--by-day", "--json").json
     assert (first["day"], first["count"], first["message"], first["best"]) == ("2026-11-09", 2, "try 3", True)
     assert (second["day"], second["count"], second["best"]) == ("2026-11-02", 1, False)
-    assert "Best of the day" in kk("leaderboard", "--by-day").out
+    text = kk("leaderboard", "--by-day").out
+    assert "Best of the day" in text
+    assert text.count("*") == 2
+    assert "* best public score" in text
+
+
+def test_days_of_runs_star_the_best_cv(kk, trained):
+    trained("20261120-120000-mlp-000001", 0.71)
+    trained("20261121-120000-mlp-000002", 0.72, created="2026-11-21T12:00:00Z")
+    text = kk("leaderboard", "--runs", "--by-day").out
+    assert "0.7200 ± 0.0040*" in text
+    assert "* best CV" in text
 
 
 def test_runs_show_what_was_trained_and_what_became_of_it(kk, submitted, trained):

@@ -21,7 +21,24 @@ def test_plot_alone_lists_every_figure(kk):
     assert [entry["name"] for entry in kk("plot", "--json").json] == list(PLOTS)
 
 
-@pytest.mark.parametrize("name", sorted(set(PLOTS) - {"retrieved", "importances"}))
+EMPTY = {
+    "learning-curves": "solved in closed form",
+    "calibration": "no scored submission with a CV yet",
+    "scores": "no submission yet",
+}
+"""What the tiny competition has nothing of, and what is said then."""
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_no_picture_is_made_of_nothing(tiny, kk, name):  # noqa: F811
+    outcome = kk("plot", name, "-o", "empty.png")
+    assert (outcome.code, outcome.out) == (8, "")
+    assert EMPTY[name] in outcome.err
+    assert "Hint: kk " in outcome.err
+    assert not Path("empty.png").exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(PLOTS) - {"retrieved", "importances", *EMPTY}))
 def test_plot_draws_every_figure_and_prints_its_numbers(tiny, kk, name):  # noqa: F811
     outcome = kk("plot", name, "-o", f"sub/{name}.svg", "--json")
     assert outcome.code == 0, outcome.err

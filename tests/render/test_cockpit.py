@@ -46,8 +46,11 @@ def test_history_stars_only_the_best():
     assert "* best public score" in text
 
 
-def test_history_of_one_needs_no_footnote():
-    assert "best public score" not in drawn(cockpit.history(history({"public_score": 0.6})))
+def test_history_of_one_has_neither_star_nor_footnote():
+    text = drawn(cockpit.history(history({"public_score": 0.6})))
+    assert "0.60000" in text
+    assert "*" not in text
+    assert "best public score" not in text
 
 
 def test_empty_history_says_how_to_begin():

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from kaggle_kit.analysis.figures import require_figures
 from kaggle_kit.analysis.style import save_figure
 from kaggle_kit.archive import Record
 from kaggle_kit.config import Project, Settings
-from kaggle_kit.errors import UsageError
+from kaggle_kit.errors import MissingError, UsageError
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.expect import calibration
 from kaggle_kit.workflow.history import history
@@ -37,6 +37,7 @@ class Plot:
         numbers: makes its numbers from the run's record, the inspected run, or the project.
         draw: makes the figure from the numbers.
         on_page: whether a report has it; there, thumbnails show what the others do.
+        hint: what to do where there is nothing to draw.
     """
 
     meaning: str
@@ -44,6 +45,16 @@ class Plot:
     numbers: Callable[[Any], Any]
     draw: Callable[[Any], Figure]
     on_page: bool = True
+    hint: str = ""
+
+
+@runtime_checkable
+class MayBeEmpty(Protocol):
+    """Numbers of which there may be none: a report says so in the figure's place, and no file is made of it."""
+
+    @property
+    def nothing(self) -> str | None:
+        """Why there is nothing to draw; None when there is."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,7 @@ def plot(
     Raises:
         UsageError: no figure of that name, matplotlib is not installed, the figure takes no run or no caption, or the file cannot be
             written there.
-        MissingError: no such run, or nothing of which it could be drawn.
+        MissingError: no such run, or nothing that could be drawn.
     """
     kind = _kind(name)
     path = Path(output if output is not None else f"{name}.png")
@@ -100,6 +111,8 @@ def plot(
     if run is not None and kind.of == "competition":
         raise UsageError(f"{name} is of the whole competition, not of a run", f"kk plot {name}")
     numbers = numbers_of(project, name, run, caption=caption, progress=progress)
+    if isinstance(numbers, MayBeEmpty) and numbers.nothing:
+        raise MissingError(f"{name}: {numbers.nothing}", kind.hint)
     save_figure(kind.draw(numbers), path)
     return PlottedFigure(name, path, numbers)
 
@@ -197,10 +210,12 @@ def _calibration(project: Project) -> Any:
     return calibration(project).calibration
 
 
+MORE_SCORES = "kk submit makes a submission, kk sync fetches the score of one that waits for it"
+
 PLOTS: dict[str, Plot] = {
     "learning-curves": Plot(
         "loss and validation MRR of every fold, with the kept epoch and the early stop", "run",
-        _learning_curves, history_figures.draw_learning_curves,
+        _learning_curves, history_figures.draw_learning_curves, hint="kk plot ranks RUN is of every translator",
     ),
     "ranks": Plot(
         "how often the right image comes at which rank", "predictions", _ranks, retrieval_figures.draw_ranks
@@ -226,13 +241,14 @@ PLOTS: dict[str, Plot] = {
     ),
     "calibration": Plot(
         "public score against CV, with the fit and its interval", "competition",
-        _calibration, history_figures.draw_calibration,
+        _calibration, history_figures.draw_calibration, hint=MORE_SCORES,
     ),
     "scores": Plot(
-        "public score and CV over time", "competition", _scores, history_figures.draw_score_over_time
+        "public score and CV over time", "competition", _scores, history_figures.draw_score_over_time, hint=MORE_SCORES,
     ),
     "importances": Plot(
-        "what matters in a sweep, named instead of a run", "sweep", _importances, history_figures.draw_importances
+        "what matters in a sweep, named instead of a run", "sweep", _importances, history_figures.draw_importances,
+        hint="kk sweep CONFIG --trials N adds more",
     ),
 }  # fmt: skip
 """Every figure by name."""
