@@ -11,6 +11,7 @@ from kaggle_kit.errors import MissingError, UsageError
 
 NEWEST = "newest"
 LONGEST_NAME = 40
+HASH_DIGITS = 6
 
 
 def utc_now() -> datetime:
@@ -29,10 +30,10 @@ def new_id(name: str, now: datetime, content_hash: str) -> str:
     Args:
         name: anything; what does not belong into a folder's name becomes ``_``.
         now: aware time, brought to UTC.
-        content_hash: hexadecimal; its first six digits tell records of the same second apart.
+        content_hash: hexadecimal; its first digits tell records of the same second apart.
     """
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-")[:LONGEST_NAME].rstrip("_.-")
-    return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{plain or 'unnamed'}-{content_hash[:6]}"
+    return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{plain or 'unnamed'}-{content_hash[:HASH_DIGITS]}"
 
 
 def resolve(wanted: str, ids: Sequence[str], kind: str, command: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_kit.archive import Record, RunStore, provenance
+from kaggle_kit.archive.ids import HASH_DIGITS
 from kaggle_kit.archive.records import hold_lock
 from kaggle_kit.cells import facts_table
 from kaggle_kit.config import Project, Settings, with_effect
@@ -123,12 +124,29 @@ def train(
     run_id = store.reserve(label, hash_of([settings.digest(), folds.digest, pairs.file.sha256]))
     folds.save(store.folder_of(run_id))
     _keep_plugins(store.folder_of(run_id), settings)
-    store.create(run_id, {**_new_record(project, label, pairs, report, folds), "leaks": leaks, "sweep": sweep})
+    made = {**_new_record(project, label, pairs, report, folds), "leaks": leaks, "sweep": sweep}
+    _tell_equal_run(store, run_id, made, progress)
+    store.create(run_id, made)
     progress.note(
         f"run {run_id}: {len(member_tasks(settings))} trainings on {len(pairs):,} captions "
         f"of {len(pairs.images):,} images"
     )
     return _Training(store, run_id, settings, pairs, folds, deadline, progress).finish()
+
+
+def _tell_equal_run(store: RunStore, run_id: str, made: Mapping[str, Any], progress: Progress) -> None:
+    """Say so when a finished run began with the same settings, folds and data: people train again by mistake more often than on purpose."""
+    closing = run_id[-HASH_DIGITS:]
+    for one in store.list(where=lambda one: one.state == "done" and one.id.endswith(closing)):
+        former = store.load(one.id)
+        equal = [former.get(key) == made[key] for key in ("config_digest", "plugins", "refit")]
+        same_data = former["folds"]["digest"], former["data"]["train_sha256"]
+        if all(equal) and same_data == (made["folds"]["digest"], made["data"]["train_sha256"]):
+            progress.note(
+                f"run {former.id} was trained with these settings, folds and data: the same weights are to be expected "
+                "from the same versions; --set train.seed=N gives others"
+            )
+            return
 
 
 def without_refits(project: Project) -> Project:

@@ -249,9 +249,13 @@ def test_the_archives_best_runs_make_an_ensemble_and_say_what_each_adds(make_pro
         ensemble(project, [run.id, other.id], from_archive=5)
 
 
-def test_equal_trainings_write_equal_checkpoints(make_project):
+def test_equal_trainings_write_equal_checkpoints_and_are_told_of(make_project, notes):
     project = make_project(**NETWORK)
-    first, second = train(project), train(project)
+    first = train(project, progress=notes)
+    train(make_project(**{**NETWORK, "train.seed": 7}), progress=notes)
+    assert "the same weights are to be expected" not in notes
+    second = train(project, progress=notes)
+    assert f"run {first.id} was trained with these settings, folds and data" in notes
     assert [c["sha256"] for c in first.record["checkpoints"]] == [c["sha256"] for c in second.record["checkpoints"]]
 
 
