@@ -28,16 +28,16 @@ def find_file(name: str, *, slug: str, data_dir: Path, environ: Mapping[str, str
             that holds ``kaggle/input``.
 
     Raises:
-        MissingError: with every place that was looked at.
+        MissingError: with every folder that was looked at.
     """
     there = file_if_there(name, slug=slug, data_dir=data_dir, environ=environ)
     if there is not None:
         return there
-    looked = "\n  ".join(str(place) for place in dict.fromkeys(_places(name, slug, data_dir, environ)))
+    looked = "\n  ".join(str(folder) for folder in dict.fromkeys(_folders(slug, data_dir, environ)))
     mounts = _searched(environ)
-    more = f"\n  and for {PurePosixPath(name).name} anywhere below {mounts}" if mounts is not None else ""
+    more = f"\nand for {PurePosixPath(name).name} anywhere below {mounts}" if mounts is not None else ""
     raise MissingError(
-        f"{name} of {slug} is not there; looked for\n  {looked}{more}",
+        f"{name} of {slug} is not there; looked for {' or '.join(map(str, layouts(name)))} in\n  {looked}{more}",
         "kk fetch downloads it; kk fetch --from DIR takes files that you already have",
     )
 
@@ -61,15 +61,24 @@ def find_folder(name: str, *, slug: str, data_dir: Path) -> Path | None:
 
 def _places(name: str, slug: str, data_dir: Path, environ: Mapping[str, str]) -> Iterator[Path]:
     """Where the competition's own names may lead, best first."""
-    yield from project_places(name, slug=slug, data_dir=data_dir)
-    for mount in notebook_folders(environ).competition(slug):
+    for folder in _folders(slug, data_dir, environ):
         for layout in layouts(name):
-            yield mount / layout
+            yield folder / layout
+
+
+def _folders(slug: str, data_dir: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    """What may hold the competition's files, in the project and mounted in a notebook."""
+    yield from _project_folders(slug, data_dir)
+    yield from notebook_folders(environ).competition(slug)
+
+
+def _project_folders(slug: str, data_dir: Path) -> tuple[Path, ...]:
+    return data_dir / slug, data_dir, data_dir.parent
 
 
 def project_places(name: str, *, slug: str, data_dir: Path) -> Iterator[Path]:
     """Where a project may have the file, best first."""
-    for folder in (data_dir / slug, data_dir, data_dir.parent):
+    for folder in _project_folders(slug, data_dir):
         for layout in layouts(name):
             yield folder / layout
 

@@ -287,20 +287,41 @@ def _value(value: Any) -> str:
 
 
 def catalogue(entries: Sequence[Any]) -> View:
-    """Translators and losses with their options."""
+    """Translators and losses, one line each; of one alone its options, too."""
+    if len({entry.name for entry in entries}) == 1:
+        yield from (part for entry in entries for part in _entry(entry))
+        return
     for kind, title in (("translator", "Translators"), ("loss", "Losses")):
-        of_the_kind = [entry for entry in entries if entry.kind == kind]
-        if of_the_kind:
-            yield heading(title)
-        for entry in of_the_kind:
-            recipe = f"  [recipe configs/{entry.recipe}.toml]" if entry.recipe else ""
-            own = f"  [this project's own: {clean(entry.file)}]" if entry.file else ""
-            yield Text.assemble((f"  {clean(entry.name)}", "bold"), recipe, own)
-            yield Text(f"    {clean(entry.summary)}")
-            for option in entry.options:
-                yield Text(
-                    f"    {kind}.{clean(option.name)} = {_value(option.default)}  {clean(option.meaning)}", style="dim"
-                )
+        yield heading(title)
+        yield Grid(
+            (Column("name", "Name"), Column("summary", "Summary", least=24), Column("origin", "Recipe", order=1)),
+            [
+                {"name": entry.name, "summary": entry.summary, "origin": _origin(entry)}
+                for entry in entries
+                if entry.kind == kind
+            ],
+            wrap=True,
+            heading=False,
+        )
+    yield Text("kk translators NAME shows its options", style="dim")
+
+
+def _origin(entry: Any) -> str:
+    """Where an entry's hyper-parameters or its code are."""
+    if entry.file:
+        return f"this project's own: {clean(entry.file)}"
+    return f"configs/{entry.recipe}.toml" if entry.recipe else ""
+
+
+def _entry(entry: Any) -> View:
+    """One translator or loss with its options."""
+    origin = _origin(entry)
+    yield Text.assemble((clean(entry.name), "bold"), f"  [{origin}]" if origin else "")
+    yield Text(f"  {clean(entry.summary)}")
+    for option in entry.options:
+        yield Text(
+            f"  {entry.kind}.{clean(option.name)} = {_value(option.default)}  {clean(option.meaning)}", style="dim"
+        )
 
 
 def validation(report: Any) -> View:

@@ -140,12 +140,13 @@ def test_recipe_is_an_origin(kk):
     ]  # fmt: skip
 
 
-def test_translators_and_losses_are_listed_with_their_options(kk):
+def test_translators_and_losses_are_listed_and_one_is_shown_with_its_options(kk):
     outcome = kk("translators")
     assert outcome.code == 0
     for name in ("mlp", "residual_mlp", "ridge", "procrustes", "infonce", "cosine", "mse"):
-        assert f"\n  {name}" in outcome.out
-    assert "translator.hidden = 4096" in outcome.out
+        assert f"\n{name} " in outcome.out
+    assert "translator.hidden" not in outcome.out
+    assert "translator.hidden = 4096" in kk("translators", "mlp").out
     entries = {(entry["kind"], entry["name"]): entry for entry in kk("translators", "--json").json}
     assert entries["translator", "mlp"]["recipe"] == "baseline"
     assert {"name": "hidden", "default": 4096, "meaning": "width of the hidden layer"} in entries["translator", "mlp"][
