@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kaggle_kit.errors import ConfigError
-from kaggle_kit.settings import Section, at_least, setting
+from kaggle_kit.settings import FILLED, Section, at_least, setting
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,13 @@ class TestKeys(Section):
 class SubmissionFormat(Section):
     """The columns of the submission file."""
 
-    id_column: str = setting("id", "name of the id column")
-    embedding_column: str = setting("embedding", "name of the column that holds the quoted list of numbers")
+    id_column: str = setting("id", "name of the id column", FILLED)
+    embedding_column: str = setting("embedding", "name of the column that holds the quoted list of numbers", FILLED)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.embedding_column == self.id_column:
+            raise ConfigError([f"embedding_column: must be another name than that of the ids, not {self.id_column!r}"])
 
 
 @dataclass(frozen=True)

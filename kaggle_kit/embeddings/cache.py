@@ -291,14 +291,20 @@ def _entries(folder: Path) -> list[CacheEntry]:
     found = [
         CacheEntry(
             key=place.name,
-            source=Path(record.get("source", {}).get("path", "unknown")),
+            source=_source_of(record),
             size=sum(file.stat().st_size for file in place.iterdir()),
-            created=float(record.get("created", 0)),
+            created=record["created"] if isinstance(record.get("created"), int | float) else 0.0,
             used=(place / "entry.json").stat().st_mtime if (place / "entry.json").exists() else 0.0,
         )
         for place, record in _records(folder)
     ]
     return sorted(found, key=lambda entry: -entry.used)
+
+
+def _source_of(record: Mapping[str, Any]) -> Path:
+    source = record.get("source")
+    path = source.get("path") if isinstance(source, dict) else None
+    return Path(path if isinstance(path, str) else "unknown")
 
 
 def _records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

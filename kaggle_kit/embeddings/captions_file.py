@@ -8,10 +8,13 @@ lines are split, each on its first comma.
 from __future__ import annotations
 
 import csv
+import re
 from contextlib import suppress
 from pathlib import Path
 
 from kaggle_kit.errors import DataError, MissingError
+
+_ID = re.compile(r"-?[0-9]{1,19}")
 
 
 def read_captions(path: Path) -> dict[int, str]:
@@ -29,7 +32,7 @@ def read_captions(path: Path) -> dict[int, str]:
         head, comma, caption = line.partition(",")
         if not line.strip():
             continue
-        if not comma or not head.strip().lstrip("-").isascii() or not head.strip().lstrip("-").isdigit():
+        if not comma or not _ID.fullmatch(head.strip()):
             if number == 1:
                 continue
             raise DataError(
@@ -64,5 +67,7 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise MissingError(f"no such file: {path}", "kk fetch downloads the competition's files") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", "fetch it again") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})", "fetch it again") from None

@@ -195,13 +195,17 @@ def read_caption_rows(path: Path, captions: int) -> np.ndarray:
         content = path.read_bytes()
     except FileNotFoundError:
         raise MissingError(f"no such file: {path}", "data.drop_captions names a file of caption rows") from None
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}", "data.drop_captions names a file of caption rows"
+        ) from None
     try:
         if content.startswith(NPY_MAGIC):
             rows = np.load(path, allow_pickle=False)
         else:
             lines = (line.partition("#")[0].strip() for line in content.decode("utf-8-sig").splitlines())
             rows = np.array([int(line) for line in lines if line], dtype=np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError, EOFError) as error:
         raise DataError(f"{path} does not hold caption rows: {error}", "expected one integer a line") from None
     if rows.dtype.kind not in "iu" or rows.ndim != 1:
         raise DataError(f"{path} holds {rows.dtype} {rows.shape}", "expected a list of integers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from kaggle_kit.competition import TestKeys, TrainKeys
-from kaggle_kit.embeddings.npz import ArrayHeader, NpzFile
+from kaggle_kit.embeddings.npz import ArrayHeader, ForeignArray, NpzFile
 
 TEXT_WORDS = ("caption", "text", "query", "sentence", "word", "prompt")
 IMAGE_WORDS = ("image", "img", "photo", "picture", "target", "vision")
@@ -69,7 +70,12 @@ def _optional(keys: TrainKeys | TestKeys) -> set[str]:
 
 
 def _headers(file: NpzFile) -> dict[str, ArrayHeader]:
-    return {key: file.header(key) for key in file.keys}
+    """The headers of all arrays but those that nothing here could read."""
+    headers: dict[str, ArrayHeader] = {}
+    for key in file.keys:
+        with suppress(ForeignArray):
+            headers[key] = file.header(key)
+    return headers
 
 
 def _test_arrays(file: NpzFile) -> dict[str, str | None]:

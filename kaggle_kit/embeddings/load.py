@@ -6,9 +6,11 @@ is read.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ import numpy as np
 
 from kaggle_kit.competition import TestKeys, TrainKeys
 from kaggle_kit.embeddings.captions_file import read_captions
+from kaggle_kit.embeddings.inflate import REFETCH
 from kaggle_kit.embeddings.labels import check_label_header, read_image_of_caption
-from kaggle_kit.embeddings.npz import ArrayHeader, NpzFile
+from kaggle_kit.embeddings.npz import ArrayHeader, ForeignArray, NpzFile
 from kaggle_kit.embeddings.pairs import DataFile, Pairs, TestCaptions
 from kaggle_kit.embeddings.rows import name_rows
 from kaggle_kit.embeddings.store import MemoryStore, Store
@@ -29,6 +32,10 @@ THREADS = 2
 TRAIN_KEYS = TrainKeys()
 TEST_KEYS = TestKeys()
 ARRAYS = ("text", "images", "image_of_caption", "caption_ids", "captions", "image_names")
+SHORTEST, LONGEST = 1e-12, 1e19
+"""Between these lie the lengths of rows that float32 can bring to length 1."""
+ZEROS = "zeros only, which is no direction"
+TOO_SHORT = f"a length below {SHORTEST:g}, which is no direction"
 REPAIR = "fix the file, or fetch it again with kk fetch; rows are counted from 0"
 
 
@@ -57,9 +64,9 @@ def read_pairs(
     store = store or MemoryStore()
     captions, images = headers[keys.caption_embeddings].shape[0], headers[keys.image_embeddings].shape[0]
     jobs: dict[str, Callable[[], Any]] = {
-        "text": lambda: _read_floats(file, keys.caption_embeddings, "text", store, zeros=False),
+        "text": lambda: _read_floats(file, keys.caption_embeddings, "text", store),
         "image_of_caption": lambda: read_image_of_caption(file, keys.label, captions, images),
-        "images": lambda: _read_floats(file, keys.image_embeddings, "images", store, zeros=False),
+        "images": lambda: _read_floats(file, keys.image_embeddings, "images", store),
         "sha256": lambda: sha256_of(path),
         "captions": lambda: _texts_or_numbers(file, keys.caption_texts, captions, "caption {}"),
         "image_names": lambda: _texts_or_numbers(file, keys.image_names, images, "image {}"),
@@ -70,7 +77,9 @@ def read_pairs(
     results = _run(jobs)
     image_of_caption, label_problems = results["image_of_caption"]
     ids, id_problems = results["caption_ids"]
-    _refuse(path, [*results["text"], *results["images"], *label_problems, *id_problems])
+    text_problems = _sentences(keys.caption_embeddings, results["text"])
+    image_problems = _sentences(keys.image_embeddings, results["images"])
+    _refuse(path, [*text_problems, *image_problems, *label_problems, *id_problems])
     after = path.stat()
     if before is None or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise DataError(f"{path} changed while it was being read", "wait until it is complete, then try again")
@@ -125,9 +134,16 @@ def load_test(
         raise DataError(f"{path} holds no captions ({keys.caption_embeddings} is empty)", "kk fetch gets the file anew")
     _check_rows(file, keys.caption_ids, headers[keys.caption_ids], rows, "iu")
     store = MemoryStore()
-    problems = _read_floats(file, keys.caption_embeddings, "text", store)
+    faults = _read_floats(file, keys.caption_embeddings, "text", store)
+    # some captions without a direction cost their own score only, and the others must be sent all the same
+    lost = {what: faulty for what, faulty in faults.items() if what in (ZEROS, TOO_SHORT) and len(faulty) < rows}
+    problems = _sentences(
+        keys.caption_embeddings, {what: faulty for what, faulty in faults.items() if what not in lost}
+    )
     ids, id_problems = _read_ids(file, keys.caption_ids)
     _refuse(path, [*problems, *id_problems])
+    for sentence in _sentences(keys.caption_embeddings, lost):
+        progress.note(f"{path.name}: {sentence}; what is predicted for them is worth nothing")
     captions = _test_texts(file, keys.caption_texts, ids, captions_file, progress)
     return TestCaptions(ids, store.get("text"), captions, DataFile(path, path.stat().st_size, sha256_of(path)))
 
@@ -200,47 +216,51 @@ def _check_rows(file: NpzFile, key: str, header: ArrayHeader, rows: int, kinds: 
     raise DataError(f"{file.path}: {key} is {header}", f"expected ({rows},) of {kind}, as many as there are embeddings")
 
 
-def _read_floats(file: NpzFile, key: str, name: str, store: Store, *, zeros: bool = True) -> list[str]:
-    """Read embeddings into the store as float32; sentences about rows that are not finite, or have no direction (``zeros`` not allowed)."""
+def _read_floats(file: NpzFile, key: str, name: str, store: Store) -> dict[str, np.ndarray]:
+    """Read embeddings into the store as float32; the rows that something is wrong with, by what it is."""
     header = file.header(key)
     sink = store.create(name, header.shape, np.dtype(np.float32))
-    bad_rows: list[np.ndarray] = []
-    too_large: list[np.ndarray] = []
-    empty: list[np.ndarray] = []
+    found: dict[str, list[np.ndarray]] = {}
     first = 0
     try:
         for rows in _row_blocks(file, key, header):
             single = _to_float32(rows)
-            if not np.isfinite(_sum(single)):  # one pass instead of three while all is well
-                not_finite = ~np.isfinite(rows).all(axis=1)
-                bad_rows.append(first + np.flatnonzero(not_finite))
-                too_large.append(first + np.flatnonzero(~np.isfinite(single).all(axis=1) & ~not_finite))
-            if not zeros:
-                suspects = np.flatnonzero(single[:, 0] == 0)
-                empty.append(first + suspects[~single[suspects].any(axis=1)])
+            for what, faulty in _faults(rows, single).items():
+                found.setdefault(what, []).append(first + faulty)
             sink.write(single)
             first += len(rows)
     finally:
         sink.close()
-    return [
-        f"{key}: {name_rows(rows)} {what}"
-        for found, what in (
-            (bad_rows, "NaN or infinite values"),
-            (too_large, "values too large for float32"),
-            (empty, "zeros only, which is no direction"),
-        )
-        if len(rows := np.concatenate([*found, np.empty(0, np.int64)]))
-    ]
+    return {what: np.concatenate(parts) for what, parts in found.items()}
+
+
+def _faults(rows: np.ndarray, single: np.ndarray) -> dict[str, np.ndarray]:
+    """Which of the (n, d) ``rows``, ``single`` as float32, cannot be used, by the reason; one pass while all is well."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", single, single)
+        suspects = np.flatnonzero(~((squares >= SHORTEST**2) & (squares <= LONGEST**2)))
+        if not len(suspects):
+            return {}
+        wide = rows[suspects].astype(np.float64)
+        lengths = np.sqrt((wide * wide).sum(axis=1))
+    finite, fits = np.isfinite(wide).all(axis=1), np.isfinite(single[suspects]).all(axis=1)
+    masks = {
+        "NaN or infinite values": ~finite,
+        "values too large for float32": finite & ~fits,
+        f"a length above {LONGEST:g}, which float32 cannot bring to 1": fits & (lengths > LONGEST),
+        ZEROS: ~wide.any(axis=1),
+        TOO_SHORT: wide.any(axis=1) & (lengths < SHORTEST),
+    }
+    return {what: suspects[mask] for what, mask in masks.items() if mask.any()}
+
+
+def _sentences(key: str, faults: dict[str, np.ndarray]) -> list[str]:
+    return [f"{key}: {name_rows(rows)} {what}" for what, rows in faults.items()]
 
 
 def _to_float32(rows: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):  # looked for and named by the caller
         return rows.astype(np.float32, copy=False)
-
-
-def _sum(rows: np.ndarray) -> np.float32:
-    with np.errstate(over="ignore", invalid="ignore"):  # an overflow only costs a closer look
-        return rows.sum()
 
 
 def _row_blocks(file: NpzFile, key: str, header: ArrayHeader) -> Iterable[np.ndarray]:
@@ -256,10 +276,14 @@ def read_texts(file: NpzFile, key: str) -> np.ndarray:
     """An array of text; bytes are taken for UTF-8.
 
     Raises:
-        DataError: bytes that are not UTF-8.
+        DataError: bytes that are not UTF-8, or numbers that are no characters.
     """
     texts = file.read(key)
     if texts.dtype.kind == "U":
+        points = texts.view(np.uint32) if texts.itemsize else np.zeros(0, np.uint32)  # (rows * longest,)
+        if points.max(initial=0) > sys.maxunicode:
+            rows = np.flatnonzero((points.reshape(len(texts), -1) > sys.maxunicode).any(axis=1))
+            raise DataError(f"{file.path}: {key}: {name_rows(rows)} characters that do not exist", REFETCH)
         return texts
     try:
         return np.array([text.decode("utf-8") for text in texts.tolist()], dtype=str).reshape(texts.shape)
@@ -300,10 +324,11 @@ def _refuse(path: Path, problems: list[str]) -> None:
 def _note_metadata(file: NpzFile, captions: int, images: int, progress: Progress) -> None:
     """Metadata is optional and never relied upon; where it contradicts the arrays that is worth a line."""
     for key, actual in (("metadata/num_captions", captions), ("metadata/num_images", images)):
-        if key in file and file.header(key).dtype.kind in "iu" and file.read(key).reshape(-1)[:1].tolist() != [actual]:
-            progress.note(
-                f"{file.path.name}: {key} says {file.read(key).reshape(-1).tolist()}, the arrays hold {actual}"
-            )
+        with suppress(ForeignArray):
+            if key not in file or file.header(key).dtype.kind not in "iu":
+                continue
+            if (said := file.read(key).reshape(-1).tolist())[:1] != [actual]:
+                progress.note(f"{file.path.name}: {key} says {said}, the arrays hold {actual}")
 
 
 class _Meter:

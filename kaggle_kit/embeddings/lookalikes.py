@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from unicodedata import normalize
 
 import numpy as np
 
@@ -16,8 +17,9 @@ NO_TEXT = -1
 
 
 def normalise_caption(text: str) -> str:
-    """A caption with case, outer punctuation and runs of spaces taken away, for comparing."""
-    return " ".join(text.lower().split()).rstrip(" .!\"'")
+    """A caption with case, outer punctuation and runs of spaces taken away, and in one of Unicode's forms, for comparing."""
+    folded = text.lower() if text.isascii() else normalize("NFKC", normalize("NFKC", text).casefold())
+    return " ".join(folded.split()).rstrip(" .!\"'")
 
 
 @dataclass(frozen=True)

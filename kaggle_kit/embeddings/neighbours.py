@@ -81,8 +81,10 @@ def near_copy_pairs(rows: np.ndarray, cosine: float) -> tuple[np.ndarray, np.nda
     """Pairs of rows, each once, whose cosine is at least that; two (pairs,) int64 arrays, the earlier row first.
 
     Candidates are named by a random projection, as in :func:`find_near_copies`. Where a block has very many of them (everything looks
-    alike), it is compared in full, and a row is paired with its first few near copies only, which is enough to join a group.
+    alike), it is compared in full, and a row is paired with its first few near copies, and with those of the others that join what the
+    pairs before had not joined: chains of pairs lead to the same rows as chains of all near copies.
     """
+    together = np.arange(len(rows))
     project = np.random.default_rng(SKETCH_SEED).standard_normal((rows.shape[1], SKETCH_WIDTH)).astype(np.float32)
     sketch = np.concatenate([unit_rows(unit_rows(block) @ project) for _, block in _blocks(rows)])
     earlier, later = [], []
@@ -92,7 +94,7 @@ def near_copy_pairs(rows: np.ndarray, cosine: float) -> tuple[np.ndarray, np.nda
         before = candidate < here + first
         here, candidate = here[before], candidate[before]
         if len(here) > MANY * len(block):
-            here, candidate = _crowded(rows, first, last, cosine)
+            here, candidate = _crowded(rows, first, last, cosine, together)
         else:
             alike = np.einsum("nd,nd->n", unit_rows(block[here]), unit_rows(rows[candidate])) >= cosine - ROUNDING
             here, candidate = here[alike], candidate[alike]
@@ -101,16 +103,50 @@ def near_copy_pairs(rows: np.ndarray, cosine: float) -> tuple[np.ndarray, np.nda
     return np.concatenate(earlier).astype(np.int64), np.concatenate(later).astype(np.int64)
 
 
-def _crowded(rows: np.ndarray, first: int, last: int, cosine: float) -> tuple[np.ndarray, np.ndarray]:
-    """The first few near copies of each of ``rows[first:last]`` among the rows before it: places in the block, and rows."""
+def _crowded(
+    rows: np.ndarray, first: int, last: int, cosine: float, together: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first few near copies of each of ``rows[first:last]`` among the rows before it, and those that join what was apart.
+
+    Args:
+        together: (n,) int64, the same number for rows that pairs join; brought up to date.
+
+    Returns:
+        places in the block, and rows.
+    """
     block = unit_rows(rows[first:last])
     near = np.concatenate(
         [block @ unit_rows(others).T >= cosine - ROUNDING for _, others in _blocks(rows[:last])], axis=1
     )
     near &= np.arange(last) < np.arange(first, last)[:, None]
-    near &= np.cumsum(near, axis=1, dtype=np.int32) <= MANY
-    here, candidate = np.nonzero(near)
+    few = near & (np.cumsum(near, axis=1, dtype=np.int32) <= MANY)
+    found = [np.nonzero(few)]
+    _join(together, found[0][0] + first, found[0][1])
+    for start, _ in _blocks(rows[:last]):
+        span = slice(start, start + BLOCK_ROWS)
+        here, candidate = np.nonzero(near[:, span] & ~few[:, span])
+        new = _join(together, here + first, candidate + start)
+        found.append((here[new], candidate[new] + start))
+    here, candidate = (np.concatenate(side) for side in zip(*found, strict=True))
     return here, candidate
+
+
+def _join(together: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Join the rows of pairs; which of the pairs, as few as possible, do it: places in ``one`` (pairs,) int64."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+
+    apart = np.flatnonzero(together[one] != together[other])
+    if not len(apart):
+        return apart
+    sides = np.sort(np.stack([together[one[apart]], together[other[apart]]]), axis=0)
+    _, once = np.unique(sides, axis=1, return_index=True)
+    shape = (len(together), len(together))
+    # an edge weighs its place, counted from 1: 0 would be no edge
+    graph = coo_array((once + 1.0, (sides[0, once], sides[1, once])), shape=shape)
+    tree = minimum_spanning_tree(graph.tocsr())
+    together[:] = connected_components(tree, directed=False)[1][together]
+    return np.sort(apart[tree.data.astype(np.int64) - 1])
 
 
 def _blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -45,6 +45,10 @@ class ArrayHeader:
         return f"{self.dtype} {self.shape}"
 
 
+class ForeignArray(DataError):
+    """An array that is whole, but of Python objects or records: none that this reader reads."""
+
+
 class NpzFile:
     """The directory of an npz file; every read opens the file anew, so that threads do not disturb each other.
 
@@ -74,7 +78,8 @@ class NpzFile:
         """Shape and type of the array ``key``, after reading a few bytes.
 
         Raises:
-            DataError: no such array, not a ``.npy`` member, Python objects inside, or a size that cannot be right.
+            ForeignArray: Python objects or records inside.
+            DataError: no such array, not a ``.npy`` member, or a size that cannot be right.
         """
         info = self._member(key)
         with MemberStream(self.path, info) as stream:
@@ -152,12 +157,12 @@ class NpzFile:
         if not plain:
             raise DataError(f"{self.path}: the header of {key} cannot be read: {text.strip()[:120]!r}", REFETCH)
         if dtype.hasobject:
-            raise DataError(
+            raise ForeignArray(
                 f"{self.path}: {key} holds pickled Python objects, which are never loaded: they may run any code",
                 "save it as numbers or text instead, for example np.asarray(values, dtype=str)",
             )
         if dtype.names is not None or dtype.subdtype is not None:
-            raise DataError(
+            raise ForeignArray(
                 f"{self.path}: {key} holds records ({dtype}), not numbers or text", "save each field as its own array"
             )
         return shape, dtype, bool(fortran_order)

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from kaggle_kit.submission.containers import BrokenFile
 from kaggle_kit.submission.report import Problem, shown
-from kaggle_kit.submission.rows import Record
+from kaggle_kit.submission.rows import BYTE_ORDER_MARK, Record
 
-_BOM = b"\xef\xbb\xbf"
 Report = Callable[[Problem], None]
 
 
@@ -40,9 +39,9 @@ def read_header(
         BrokenFile: the columns cannot be told apart, so that reading on would only repeat that.
     """
     fields = list(record.fields)
-    if fields[0].startswith(_BOM):
+    if fields[0].startswith(BYTE_ORDER_MARK):
         report(Problem("encoding", "the file starts with a UTF-8 byte order mark; save it without", record.line))
-        fields[0] = fields[0].removeprefix(_BOM).removeprefix(b'"').removesuffix(b'"')
+        fields[0] = fields[0].removeprefix(BYTE_ORDER_MARK)
     names = [field.decode("utf-8", "backslashreplace") for field in fields]
     everywhere = tuple(range(len(wanted)))
     if names == list(wanted):

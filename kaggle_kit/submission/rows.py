@@ -13,7 +13,9 @@ from typing import IO
 
 from kaggle_kit.submission.containers import BLOCK_BYTES, BrokenFile
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FIELD_END = re.compile(rb"[,\r\n]")
+_BLANKS = re.compile(rb"[\r\n]*")
 _BREAK = re.compile(rb"[\r\n]")
 
 
@@ -30,7 +32,7 @@ class _NeedMore(Exception):
 
 
 def read_records(stream: IO[bytes], *, longest: int) -> Iterator[Record]:
-    """The records of a CSV; empty lines are passed over.
+    """The records of a CSV; empty lines are passed over, a byte order mark stays at the first field.
 
     Args:
         stream: the content.
@@ -39,7 +41,9 @@ def read_records(stream: IO[bytes], *, longest: int) -> Iterator[Record]:
     Raises:
         BrokenFile: a record is longer than that (as when a quote is never closed).
     """
-    buffer, position, line, final = b"", 0, 1, False
+    buffer = stream.read(BLOCK_BYTES)
+    mark = BYTE_ORDER_MARK if buffer.startswith(BYTE_ORDER_MARK) else b""
+    position, line, final = len(mark), 1, not buffer
     while True:
         try:
             fields, end = cut_record(buffer, position, final=final)
@@ -54,9 +58,18 @@ def read_records(stream: IO[bytes], *, longest: int) -> Iterator[Record]:
         if not fields:
             return
         if fields != [b""] or buffer[position : position + 1] == b'"':
+            fields[0], mark = mark + fields[0], b""
             yield Record(line, fields)
+        else:
+            end = _end_of_blanks(buffer, end)
         line += _lines(buffer, position, end)
         position = end
+
+
+def _end_of_blanks(buffer: bytes, position: int) -> int:
+    """Where a run of empty lines ends, so that millions of them cost one step."""
+    end = _BLANKS.match(buffer, position).end()  # type: ignore[union-attr]
+    return end - (position < end == len(buffer) and buffer.endswith(b"\r"))  # its line feed may be in the next block
 
 
 def _lines(buffer: bytes, start: int, end: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -105,7 +106,8 @@ def validate_against(path: Path, sample: Path | SampleFormat, *, most: int = 20)
 
 
 def content_sha256(path: Path, known: SampleFormat) -> str:
-    """SHA-256 of what a valid file says, however it is written: rows in the sample's order, numbers as float64, other cells as text.
+    """SHA-256 of what a valid file says, however it is written: rows in the sample's order, numbers as float64, also those in lists,
+    other cells as text.
 
     Args:
         path: a file that :func:`validate_against` found valid.
@@ -126,8 +128,14 @@ def content_sha256(path: Path, known: SampleFormat) -> str:
 
 
 def _plain_cell(column: Column, cell: str) -> str:
+    if column.kind == "list" and cell.strip():
+        return json.dumps([_plain_number(float(number)) for number in json.loads(cell)])
     number = _number(cell) if column.kind in ("integer", "number") else None
-    return cell if number is None else number.hex()
+    return cell if number is None else _plain_number(number)
+
+
+def _plain_number(number: float) -> str:
+    return (number + 0.0).hex()  # -0 is 0
 
 
 class _SampleJudge:
@@ -199,9 +207,9 @@ def _check_number(
 
 
 def _number(text: str) -> float | None:
-    """The number that ``text`` is, as CSV readers see it; None for what only Python would read, such as ``1_000``."""
+    """The number that ``text`` is, as CSV readers see it; None for what only Python would read, as ``1_000`` or other scripts' digits."""
     try:
-        return None if "_" in text else float(text)
+        return float(text) if text.isascii() and "_" not in text else None
     except ValueError:
         return None
 
@@ -232,8 +240,11 @@ def _learn(name: str, values: tuple[str, ...]) -> Column:
 
 
 def _range(numbers: list[float]) -> tuple[float | None, float | None]:
-    """The range that a sample suggests: none from a constant of 0, 0 to 1 from anything between."""
-    low, high = min(numbers), max(numbers)
+    """The range that a sample suggests: none from a constant or without a finite number, 0 to 1 from anything between."""
+    finite = [number for number in numbers if math.isfinite(number)]
+    if not finite:
+        return None, None
+    low, high = min(finite), max(finite)
     if low >= 0 and high <= 1 and (low, high) not in ((0, 0), (1, 1)):
         return 0.0, 1.0
     return (None, None) if low == high else (low, high)

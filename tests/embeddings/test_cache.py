@@ -262,3 +262,14 @@ def test_where_the_cache_lies(environ: dict[str, str], folder: str) -> None:
 def test_in_a_notebook_scratch_is_used_where_there_is_some(tmp_path: Path) -> None:
     (tmp_path / "kaggle" / "temp").mkdir(parents=True)
     assert cache_folder({"KK_NOTEBOOK_ROOT": str(tmp_path)}) == tmp_path / "kaggle" / "temp" / "kaggle_kit"
+
+
+@pytest.mark.parametrize("record", ['{"created":"x"}', '{"source":"/x"}', '{"source":5}', "[]", "{"])
+def test_damaged_entry_costs_the_cache_only(tmp_path: Path, record: str) -> None:
+    entry = tmp_path / "pairs" / "foo"
+    entry.mkdir(parents=True)
+    (entry / "entry.json").write_text(record)
+    environ = {"KK_CACHE_DIR": str(tmp_path)}
+    assert [one.key for one in list_cache(environ)] == ["foo"]
+    clear_cache(environ)
+    assert not entry.exists()

@@ -76,3 +76,16 @@ def test_a_file_that_is_no_text_or_not_there_is_said_so(tmp_path: Path) -> None:
         read_captions(tmp_path / "captions.txt")
     with pytest.raises(MissingError, match=r"no such file"):
         read_captions(tmp_path / "other.txt")
+
+
+@pytest.mark.parametrize("line", ["--5,x", "-,x", "1" * 5000 + ",x", "٣,x"])
+def test_what_is_no_id_is_told_by_its_line(tmp_path, line):
+    path = tmp_path / "captions.txt"
+    path.write_text(f"1,a dog\n{line}\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 2 does not start with an id"):
+        read_captions(path)
+
+
+def test_folder_in_place_of_the_captions_is_told(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        read_captions(tmp_path)

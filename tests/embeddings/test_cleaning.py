@@ -110,6 +110,7 @@ def test_a_list_of_captions_is_not_trained_on(pairs: Pairs, tmp_path: Path) -> N
         ("-1\n", r"names row -1"),
         ("five\n", r"does not hold caption rows"),
         ("1.5\n", r"does not hold caption rows"),
+        ("99999999999999999999\n", r"does not hold caption rows"),
     ],
 )
 def test_a_bad_list_of_captions_is_refused(tmp_path: Path, content: str, said: str) -> None:
@@ -122,6 +123,8 @@ def test_a_list_that_is_no_integers_or_not_there_is_refused(tmp_path: Path) -> N
     np.save(tmp_path / "rows.npy", np.array([1.5]))
     with pytest.raises(DataError, match=r"rows\.npy holds float64 \(1,\)"):
         read_caption_rows(tmp_path / "rows.npy", 200)
+    with pytest.raises(DataError, match=r"cannot be read: Is a directory"):
+        read_caption_rows(tmp_path, 200)
     with pytest.raises(MissingError, match=r"no such file: .*none\.txt"):
         read_caption_rows(tmp_path / "none.txt", 200)
 

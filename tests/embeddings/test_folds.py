@@ -21,6 +21,7 @@ from kaggle_kit.embeddings import (
     sum_leaks,
 )
 from kaggle_kit.embeddings.leaks import split_leaks
+from kaggle_kit.embeddings.lookalikes import Lookalikes
 from kaggle_kit.embeddings.neighbours import near_copy_pairs
 from kaggle_kit.errors import ConfigError, DataError, MissingError
 from kaggle_kit.settings import FoldSettings
@@ -156,13 +157,22 @@ def test_leaks_of_a_split_are_counted(pairs: Pairs) -> None:
     assert not split_leaks(pairs, folds, 0).leaks
 
 
-def test_look_alikes_stay_on_one_side(pairs: Pairs) -> None:
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("A dog runs .", " a DOG  runs"),
+        ("caf\u00e9 at night", "cafe\u0301 at night"),
+        ("a \ufb01sh", "a fish"),
+        ("STRASSE", "Stra\u00dfe\u2026"),
+    ],
+)
+def test_look_alikes_stay_on_one_side(pairs: Pairs, one: str, other: str) -> None:
     """Near copies and images with an equal caption are never parted, whatever the seed."""
     images = pairs.images.copy()
     images[7] = images[3] * 2.5  # the same direction: one picture
     captions = pairs.captions.copy()
     first, second = (np.flatnonzero(pairs.image_of_caption == image)[0] for image in (1, 9))
-    captions[first], captions[second] = "A dog runs .", " a DOG  runs"
+    captions[first], captions[second] = one, other
     alike = replace(pairs, images=images, captions=captions)
     for seed in range(8):
         folds = fold_pairs(alike, FoldSettings(count=4, seed=seed))
@@ -207,6 +217,16 @@ def test_what_leaks_is_named_fold_by_fold_and_summed(pairs: Pairs) -> None:
     assert total["equal_captions"] == sum(one.equal_captions for one in leaks) > 0
     assert total["folds"] == [one.fold for one in leaks if one.leaks]
     assert any("'A dog runs.' is said of" in text for text in total["examples"])
+
+
+def test_chains_of_near_copies_stay_together_in_a_crowd() -> None:
+    # sixty pictures on one side of the last one, one on the other: two degrees from it, cosine 0.9994, four from each other, 0.9976
+    angles = np.radians([*np.linspace(-2.1, -2.0, 60), 2.0, 0.0])
+    crowd = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    links = near_copy_pairs(crowd, 0.999)
+    groups = Lookalikes(links, np.full(62, -1)).groups(np.arange(62), 62)
+    assert set(groups) == {0}
+    assert len(set(zip(*links, strict=True))) == len(links[0])
 
 
 def test_copies_are_found_in_a_crowd_where_everything_looks_almost_alike(pairs: Pairs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 
 from kaggle_kit.competition import TestKeys, TrainKeys
 from kaggle_kit.embeddings import load_pairs, load_test, read_pairs
+from kaggle_kit.embeddings.discover import discover_keys
 from kaggle_kit.errors import DataError, MissingError
 from kaggle_kit.files import sha256_of
 
@@ -45,6 +47,13 @@ def test_metadata_that_contradicts_the_arrays_is_worth_a_note(write: Write, arra
     assert notes.notes == ["train.npz: metadata/num_images says [41], the arrays hold 40"]
 
 
+@pytest.mark.parametrize("key", ["metadata/num_captions", "another"])
+def test_objects_that_nobody_needs_are_left_alone(write: Write, arrays: Arrays, key: str) -> None:
+    path = write(arrays, {key: np.array([{}], dtype=object)})
+    assert len(load_pairs(path)) == 200
+    assert discover_keys(path, None).train == TrainKeys()
+
+
 def test_other_keys_and_an_index_instead_of_a_matrix_need_no_code(write: Write, arrays: Arrays) -> None:
     index = np.random.default_rng(0).integers(0, 40, 200)
     renamed = {
@@ -73,7 +82,7 @@ def test_other_floats_become_float32(write: Write, arrays: Arrays, dtype: str, o
 
 def test_large_but_finite_rows_are_no_problem(write: Write, arrays: Arrays) -> None:
     large = arrays["images/embeddings"].copy()
-    large[:] = 3e38  # the sum overflows, no value does
+    large[:] = 2e18
     np.testing.assert_array_equal(load_pairs(write(arrays, {"images/embeddings": large})).images, large)
 
 
@@ -107,6 +116,38 @@ def test_float64_beyond_float32_is_told_from_infinity(write: Write, arrays: Arra
         load_pairs(write(arrays, {"images/embeddings": embeddings}))
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (np.full(8, 3e38), r"row 5 has a length above 1e\+19, which float32 cannot bring to 1"),
+        (np.full(8, 1e-14), r"row 5 has a length below 1e-12, which is no direction"),
+        (np.full(8, 1e-60), r"row 5 has a length below 1e-12"),
+        (np.zeros(8), r"row 5 has zeros only"),
+    ],
+)
+def test_a_row_whose_direction_float32_loses_is_named(
+    write: Write, arrays: Arrays, test_arrays: Arrays, notes: Any, row: np.ndarray, said: str
+) -> None:
+    """Training data with one is refused; of the test captions every one must be answered, so that it is only said."""
+    for made in (arrays, test_arrays):
+        made["captions/embeddings"] = made["captions/embeddings"].astype(np.float64)
+        made["captions/embeddings"][5] = row
+    with pytest.raises(DataError, match=f"captions/embeddings: {said}"):
+        load_pairs(write(arrays))
+    if row[0] > 1:
+        with pytest.raises(DataError, match=f"captions/embeddings: {said}"):
+            load_test(write(test_arrays))
+        return
+    load_test(write(test_arrays), progress=notes)
+    assert [re.search(said, note) is not None for note in notes.notes] == [True]
+
+
+def _beyond_unicode(texts: np.ndarray) -> np.ndarray:
+    changed = texts.copy()
+    changed.view(np.uint32).reshape(len(texts), -1)[3, 1] = 0x110000
+    return changed
+
+
 def _twice(ids: np.ndarray) -> np.ndarray:
     return np.concatenate([ids[:-2], ids[:2]])
 
@@ -125,6 +166,7 @@ def _twice(ids: np.ndarray) -> np.ndarray:
         ("captions/text", lambda a: a[:9], r"captions/text is <U24 \(9,\)"),
         ("captions/text", lambda a: np.arange(200), r"captions/text is int64 \(200,\)"),
         ("captions/text", lambda a: np.array([b"\xff"] * 200), r"captions/text holds bytes that are not UTF-8"),
+        ("captions/text", _beyond_unicode, r"captions/text: row 3 has characters that do not exist"),
         ("captions/ids", lambda a: a.astype(float), r"captions/ids is float64 \(200,\)"),
         ("captions/ids", _twice, r"captions/ids: rows 198 and 199 have an id that an earlier row has"),
         ("captions/ids", lambda a: a.astype("u8") + np.uint64(2**63), r"captions/ids: ids above 9223372036854775807"),
@@ -217,6 +259,7 @@ def test_a_captions_file_of_another_kind_matters_only_where_it_is_needed(
             {"captions/embeddings": np.full((30, 8), np.nan)},
             r"30 rows \(0, 1, 2, 3, 4, …\) have NaN or infinite values",
         ),
+        ({"captions/embeddings": np.zeros((30, 8))}, r"30 rows \(0, 1, 2, 3, 4, …\) have zeros only"),
         ({"captions/embeddings": None}, r"has no array 'captions/embeddings'"),
         ({"captions/text": None}, r"has no array 'captions/text'"),
         ({"captions/text": np.array(["one"])}, r"captions/text is <U3 \(1,\)"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kaggle_kit.errors import MissingError, SubmissionError
-from kaggle_kit.submission import ValidationReport, learn_format, validate_against
+from kaggle_kit.submission import ValidationReport, content_sha256, learn_format, validate_against
 
 SAMPLE = "id,label,probability,count,vector\n" + "".join(
     f'{name},{label},0.{i}5,{i + 3},"[{i}, 1.5]"\n'
@@ -53,6 +53,7 @@ def test_sample_itself_is_valid(tmp_path: Path, sample: Path) -> None:
         ("0.15", "nan", "nan", "probability"),
         ("0.15", "-inf", "infinity", "probability"),
         ("0.15", "0_1", "number", "probability"),
+        ("0.15", "٠.١", "number", "probability"),
         ("[1, 1.5]", "[1]", "dimension", "vector"),
         ("[1, 1.5]", "[1, null]", "null", "vector"),
         ('"[1, 1.5]"', "[1, 1.5]", "fields", None),
@@ -94,6 +95,29 @@ def test_placeholders_of_a_sample_set_no_range(tmp_path: Path) -> None:
 def test_ids_are_the_column_called_id_even_when_it_is_not_first(tmp_path: Path) -> None:
     (tmp_path / "sample.csv").write_text("price,house_id\n1,7\n2,8\n")
     assert learn_format(tmp_path / "sample.csv").ids == ("7", "8")
+
+
+def test_a_sample_with_a_byte_order_mark_and_a_quoted_header_is_read(tmp_path: Path) -> None:
+    (tmp_path / "sample.csv").write_text('\ufeff"house,id","price"\n7,0.5\n8,0.5\n', encoding="utf-8")
+    (tmp_path / "s.csv").write_text('"house,id",price\n7,1\n8,2\n')
+    assert validate_against(tmp_path / "s.csv", tmp_path / "sample.csv").error_count == 0
+    assert validate_against(tmp_path / "sample.csv", tmp_path / "sample.csv").error_kinds == {"encoding": 1}
+
+
+@pytest.mark.parametrize("odd", ["nan", "inf", "1e999"])
+def test_numbers_of_a_sample_that_are_not_finite_set_no_range(tmp_path: Path, odd: str) -> None:
+    (tmp_path / "sample.csv").write_text(f"id,price\n1,{odd}\n2,3\n3,5\n")
+    column = learn_format(tmp_path / "sample.csv").columns[1]
+    assert (column.kind, column.low, column.high) == ("number", 3.0, 5.0)
+
+
+def test_the_hash_of_the_content_does_not_depend_on_how_numbers_are_written(tmp_path: Path, sample: Path) -> None:
+    known, other = learn_format(sample), tmp_path / "s.csv"
+    other.write_text(SAMPLE.replace("[0, 1.5]", "[-0.0,15e-1]").replace(",0.15,", ",1.5e-1,"))
+    assert other.read_text() != SAMPLE
+    assert content_sha256(other, known) == content_sha256(sample, known)
+    other.write_text(SAMPLE.replace("[0, 1.5]", "[0, 1.50000000001]"))
+    assert content_sha256(other, known) != content_sha256(sample, known)
 
 
 def test_broken_samples_are_refused(tmp_path: Path) -> None:

@@ -39,6 +39,16 @@ def only(report: ValidationReport) -> Problem:
     return report.errors[0]
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_lines_are_counted_across_millions_of_empty_ones(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "s.csv").write_bytes(ending.join(["id,embedding", *[""] * 1_500_000, "x,[]", ""]).encode())
+    report = validate_submission(tmp_path / "s.csv", [1], 2)
+    assert [(problem.kind, problem.line) for problem in report.errors[:2]] == [
+        ("id", 1_500_002),
+        ("dimension", 1_500_002),
+    ]
+
+
 def test_good_file_is_valid_and_described(good_file: Path, vectors: np.ndarray) -> None:
     report = look(good_file)
     assert report.valid
