@@ -41,6 +41,9 @@ def one_of(*choices: str) -> Rule:
 
 POSITIVE = Rule("must be above 0", lambda value: value > 0)
 SHARE = Rule("must be above 0 and at most 1", lambda value: 0 < value <= 1)
+FILLED = Rule("must not be empty", lambda value: bool(value.strip()))
+SEED = between(0, 2**32 - 1)
+"""A seed as NumPy and scikit-learn take it."""
 FRACTION = Rule("must be from 0 up to, not including, 1", lambda value: 0 <= value < 1)
 
 
@@ -149,7 +152,7 @@ class DataSettings(Section):
         "share is part of a larger one",
         SHARE,
     )
-    share_seed: int = setting(0, "seed of that choice", at_least(0))
+    share_seed: int = setting(0, "seed of that choice", SEED)
     extra: str | None = setting(None, "second npz in the same format, trained on and never validated on")
     extra_weight: float = setting(1.0, "how much an extra caption counts beside one of the competition's", POSITIVE)
     cache_gb: float = setting(20.0, "gigabytes that the cache of read files may take; 0: no cache", at_least(0))
@@ -166,7 +169,7 @@ class FoldSettings(Section):
     holdout: float = setting(
         0.1, "share of the images held out when count is 1", Rule("must be above 0 and below 1", lambda v: 0 < v < 1)
     )
-    seed: int = setting(0, "seed of the split", at_least(0))
+    seed: int = setting(0, "seed of the split", SEED)
     by: str = setting(
         "images",
         "what a fold holds out: images at random, or text_clusters: clusters of images with alike captions, each held out "
@@ -191,7 +194,11 @@ class TrainSettings(Section):
     """How a translator is trained by gradient; closed-form translators use the seed and the device only."""
 
     epochs: int = setting(100, "passes over the training captions at most", at_least(1))
-    min_steps: int = setting(0, "optimiser steps at least: epochs are added on small data", at_least(0))
+    min_steps: int = setting(
+        0,
+        "optimiser steps at least: epochs are added on small data; moot where epochs are named with more force",
+        at_least(0),
+    )
     batch_size: int = setting(256, "captions in a batch", at_least(2))
     batches: str = setting(
         "captions",
@@ -225,7 +232,7 @@ class TrainSettings(Section):
     )
     min_delta: float = setting(0.0, "improvement that counts as one", at_least(0))
     restore_best: bool = setting(True, "end with the best epoch's weights, not the last one's")
-    seed: int = setting(0, "seed of weights, batches and dropout; fold and seed number are mixed in", at_least(0))
+    seed: int = setting(0, "seed of weights, batches and dropout; fold and seed number are mixed in", SEED)
     seeds: int = setting(1, "translators trained on each fold, each from a seed of its own and averaged", at_least(1))
     refit: int = setting(
         0,
@@ -304,7 +311,7 @@ class ValidationSettings(Section):
     """How predictions are scored on held-out images."""
 
     draws: int = setting(10, "random draws of one caption an image into galleries", at_least(1))
-    seed: int = setting(0, "seed of the draws", at_least(0))
+    seed: int = setting(0, "seed of the draws", SEED)
 
 
 @dataclass(frozen=True)
@@ -315,7 +322,7 @@ class VerifySettings(Section):
     domains: int = setting(6, "clusters of captions that are scored each by itself", at_least(1))
     lookalike: float = setting(0.9, "cosine from which two different images count as look-alikes", between(-1, 1))
     cases: int = setting(5, "best cases, worst cases, hubs and confused pairs listed", at_least(1))
-    seed: int = setting(0, "seed of the random other images, of the clusters and of the sample captions", at_least(0))
+    seed: int = setting(0, "seed of the random other images, of the clusters and of the sample captions", SEED)
 
 
 @dataclass(frozen=True)
@@ -329,7 +336,7 @@ class SweepSettings(Section):
     sampler: str = setting(
         "tpe", "how values are chosen: learnt from former trials, or at random", one_of("tpe", "random")
     )
-    seed: int = setting(0, "seed of the values tried; the number of the trial is mixed in", at_least(0))
+    seed: int = setting(0, "seed of the values tried; the number of the trial is mixed in", SEED)
     pruner: str = setting(
         "median",
         "when a trial is given up early: below the median of the others at the same point, by Hyperband, or never",
@@ -352,6 +359,11 @@ class SubmitSettings(Section):
     wait_s: float = setting(600.0, "seconds to wait for the score", at_least(0))
     poll_first_s: float = setting(3.0, "seconds before the first look at the score", at_least(0))
     poll_last_s: float = setting(30.0, "seconds between looks, at most", at_least(0))
+    appear_s: float = setting(
+        20.0,
+        "seconds that a submission whose answer was lost has to appear in the list of submissions before it counts as never arrived",
+        at_least(0),
+    )
     keep: int = setting(0, "submissions of today to leave unused", at_least(0))
     digits: int | None = setting(
         None, "significant digits written; none: the shortest that are exact in float32", between(2, 9)

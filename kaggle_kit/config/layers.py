@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,8 +103,8 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
         key = names.get(name) or _key_in_known_section(name)
         if key:
             entries[key] = Entry(key, value, True, name, name, _variable)
-        elif near := difflib.get_close_matches(name, names, 1, _TYPO):
-            problems.append(f"{name}: no such variable{did_you_mean(near[0])}")
+        else:
+            problems += _unknown_variable(name, names)
     return Layer(entries, problems)
 
 
@@ -122,8 +122,10 @@ def override_layer(values: Mapping[str, Any], origins: Mapping[str, str]) -> Lay
 def _parse(path: Path, shown: str) -> tuple[dict[str, Any], list[str]]:
     """The document in a TOML file; an empty one and a problem when it is none."""
     try:
-        return tomllib.loads(read_text(path, shown)), []
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(
+            read_text(path, shown).removeprefix("\ufeff")
+        ), []  # Windows' Notepad begins a file with that mark
+    except (ValueError, RecursionError) as error:  # also numbers and nestings beyond what Python reads
         return {}, [f"{shown}: not valid TOML: {error}"]
     except ConfigError as error:
         return {}, error.problems
@@ -131,6 +133,8 @@ def _parse(path: Path, shown: str) -> tuple[dict[str, Any], list[str]]:
 
 def _unknown_part(name: str, value: Any, keys: Mapping[str, Key]) -> str:
     """What to say of a top-level name that is neither a section nor short for one."""
+    if name in keys:
+        return f"{name}: in quotes, a name with a point in it is no setting of a section; write it without quotes"
     if name in SECTIONS:
         return f"{name}: must be a table of settings, not {value!r}"
     if isinstance(value, dict):
@@ -147,6 +151,20 @@ def _key_in_known_section(variable: str) -> str | None:
     """The dotted key that an unknown variable of a known section would be."""
     section, _, rest = variable.removeprefix(_VARIABLE).lower().partition("_")
     return f"{section}.{rest}" if section in SECTIONS and rest else None
+
+
+def _unknown_variable(variable: str, names: Mapping[str, str]) -> Iterator[str]:
+    """What to say of a variable that is no setting's; nothing of those that look like another program's."""
+    word = variable.removeprefix(_VARIABLE).lower()
+    keys = list(dict.fromkeys(names.values()))
+    if word in SECTIONS:
+        first = next(key for key in keys if key.startswith(f"{word}."))
+        yield f"{variable}: [{word}] is a section of several settings, such as {_variable(first)}"
+        return
+    fields = sorted((key for key in keys if key.rpartition(".")[2] == word), key=lambda key: key != f"train.{word}")
+    near = [_variable(key) for key in fields] or difflib.get_close_matches(variable, names, 1, _TYPO)
+    if near:
+        yield f"{variable}: no such variable{did_you_mean(near[0])}"
 
 
 def _short(key: str) -> str:

@@ -108,6 +108,10 @@ def _resolved(root: Path, layers: Sequence[Layer], schemas: Schemas | None, conf
     return replace(_Resolution(root, layers, schemas).project(), config=config, vary=vary)
 
 
+_FLOORS = {"train.min_steps": "train.epochs"}
+"""Settings that let another count for more than it says: below a layer that names the other, they no longer hold."""
+
+
 @dataclass(frozen=True)
 class _Given:
     """A setting that won: its value, where it came from and how that place calls it."""
@@ -208,9 +212,10 @@ class _Resolution:
         """The winning value of each key; the layers' ill entries become problems, whether they would win or not."""
         given: dict[str, _Given] = {}
         for layer in self.layers:
+            moot = {floor for floor, number in _FLOORS.items() if number in given}
             for entry in layer.entries.values():
                 for value in self._accepted(entry, layer):
-                    if self._about_the_choice(entry, layer):
+                    if entry.key not in moot and self._about_the_choice(entry, layer):
                         given.setdefault(entry.key, _Given(value, entry.origin, entry.label))
         self._set_slug(given)
         for key, known in self.keys.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from kaggle_kit.errors import ConfigError, MissingError, UsageError
 PROJECT_FILE = "kk.toml"
 PACKAGE = Path(__file__).parent.parent
 
-_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,199}")  # files are called by it
 _IN_URL = re.compile(r"(?:https?://)?(?:www\.)?kaggle\.com/(?:competitions|c)/([^/?#]+)")
 
 
@@ -50,7 +51,7 @@ def find_config(name: Path | str, root: Path) -> tuple[Path, str]:
         MissingError: there is none.
     """
     for place in (Path(name), root / name):
-        if place.is_file():
+        if os.path.isfile(place):  # unlike Path.is_file, False for names that no file can have
             return place.resolve(), str(name)
     shipped = shipped_configs()
     path = Path(name)
@@ -88,7 +89,7 @@ def find_description(reference: str, root: Path) -> tuple[Path, str] | None:
     """
     if is_description_path(reference):
         path = root / Path(reference).expanduser()
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise MissingError(f"no competition description {path}", "write one, or name the competition by its slug")
         return path, reference
     file = f"competitions/{slug_of(reference)}.toml"

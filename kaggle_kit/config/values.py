@@ -47,7 +47,7 @@ def guess(text: str) -> Any:
         return lowered == "true"
     if lowered == "none":
         return None
-    for kind in (int, float):
+    for kind in (int, float) if text.isascii() else ():
         try:
             return kind(text)
         except ValueError:
@@ -90,6 +90,8 @@ def _from_text(kind: Any, value: str) -> Any:
         if value.strip().lower() not in _BOOLEANS:
             raise ValueError
         return _BOOLEANS[value.strip().lower()]
+    if kind in (int, float) and not value.isascii():  # Python reads the digits of every script
+        raise ValueError
     return _checked(kind, kind(value))
 
 

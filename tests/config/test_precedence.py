@@ -36,6 +36,22 @@ def test_each_layer_wins_over_the_ones_below(load, write):
     }
 
 
+@pytest.mark.parametrize(
+    ("overrides", "environ", "steps"),
+    [
+        ({}, {}, 120),
+        ({"train.epochs": 4}, {}, 0),
+        ({}, {"KK_TRAIN_EPOCHS": "4"}, 0),
+        ({"train.epochs": 4}, {"KK_TRAIN_MIN_STEPS": "50"}, 0),
+        ({"train.epochs": 4, "train.min_steps": 60}, {}, 60),
+        ({"train.min_steps": 60}, {"KK_TRAIN_EPOCHS": "4"}, 60),
+    ],
+)
+def test_epochs_that_were_asked_for_are_not_outdone_by_the_steps_of_a_preset(load, write, overrides, environ, steps):
+    write("preset.toml", "[train]\nepochs = 30\nmin_steps = 120\n")
+    assert load(config="preset.toml", overrides=overrides, environ=environ).settings.train.min_steps == steps
+
+
 def test_project_file_is_found_upwards(load, write, clean_world, monkeypatch):
     write("kk.toml", 'competition = "other-competition"\n')
     inner = clean_world / "notebooks" / "old"

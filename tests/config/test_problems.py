@@ -57,6 +57,17 @@ def test_all_problems_of_all_places_come_at_once(problems_of, write):
          "of a .toml description, not 'two words'"),
         ("competition = '../../etc/passwd'", "kk.toml: competition.slug: must be a competition's slug, its URL or the path "
          "of a .toml description, not '../../etc/passwd'"),
+        ("folds.seed = 4294967296", "kk.toml: folds.seed: must be from 0 to 4294967295, not 4294967296"),
+        ("train.seed = -1", "kk.toml: train.seed: must be from 0 to 4294967295, not -1"),
+        ("'folds.count' = 3", "kk.toml: folds.count: in quotes, a name with a point in it is no setting of a section; "
+         "write it without quotes"),
+        ("[competition.submission]\nid_column = ' '",
+         "kk.toml: competition.submission.id_column: must not be empty, not ' '"),
+        ("[competition.submission]\nembedding_column = 'id'",
+         "kk.toml: competition.submission.embedding_column: must be another name than that of the ids, not 'id'"),
+        (f"competition = '{'a' * 300}'", "kk.toml: competition.slug: must be a competition's slug, its URL or the path of a "
+         f".toml description, not '{'a' * 300}'"),
+        (f"competition = '{'a' * 300}.toml'", f"kk.toml: competition.slug: no competition description {{root}}/{'a' * 300}.toml"),
         ("competition = 'mine.toml'", "kk.toml: competition.slug: no competition description {root}/mine.toml"),
     ],
 )  # fmt: skip
@@ -70,10 +81,18 @@ def test_broken_toml_says_what_is_wrong(problems_of, write):
     assert problems_of(environ={}) == ["kk.toml: not valid TOML: Invalid value (at line 2, column 10)"]
 
 
-def test_misspelt_section_in_a_variable_is_a_problem(problems_of):
-    assert problems_of(environ={"KK_TRIAN_EPOCHS": "3"}) == [
-        "KK_TRIAN_EPOCHS: no such variable; did you mean KK_TRAIN_EPOCHS?"
-    ]
+@pytest.mark.parametrize(
+    ("variable", "problem"),
+    [
+        ("KK_TRIAN_EPOCHS", "KK_TRIAN_EPOCHS: no such variable; did you mean KK_TRAIN_EPOCHS?"),
+        ("KK_FOLDS", "KK_FOLDS: [folds] is a section of several settings, such as KK_FOLDS_COUNT"),
+        ("KK_SEED", "KK_SEED: no such variable; did you mean KK_TRAIN_SEED?"),
+        ("KK_TRAIN_EPOCHS", "KK_TRAIN_EPOCHS: must be an integer, not '٣'"),
+        ("KK_HOLDOUT", "KK_HOLDOUT: no such variable; did you mean KK_FOLDS_HOLDOUT?"),
+    ],
+)
+def test_a_variable_that_can_only_mean_a_setting_but_is_wrong_is_a_problem(problems_of, variable, problem):
+    assert problems_of(environ={variable: "٣"}) == [problem]
 
 
 def test_options_of_a_choice_without_a_proper_name_add_no_confusion(problems_of, write):
@@ -101,6 +120,11 @@ def test_missing_configuration_names_the_shipped_ones(clean_world):
     with pytest.raises(MissingError, match=r"no configuration file 'nowhere\.toml'") as caught:
         load_project(config="nowhere.toml", environ={})
     assert "shipped ones:" in caught.value.hint
+
+
+def test_a_configuration_whose_name_no_file_can_have_is_missing(clean_world):
+    with pytest.raises(MissingError, match="no configuration file 'aaa"):
+        load_project(config="a" * 300, environ={})
 
 
 def test_a_folder_that_is_not_there_is_a_usage_error(clean_world):
@@ -132,7 +156,7 @@ def test_error_carries_each_problem_and_a_hint(write):
         "code": 2,
         "kind": "config",
         "message": "kk.toml: train.epocs: no such setting; did you mean train.epochs?\n"
-        "kk.toml: train.seed: must be at least 0, not -1",
+        "kk.toml: train.seed: must be from 0 to 4294967295, not -1",
         "hint": "kk config show lists every setting with its value and origin",
         "problems": caught.value.problems,
     }
