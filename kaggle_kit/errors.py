@@ -139,6 +139,9 @@ class DiskFullError(InterruptedWork):
     kind = "disk_full"
 
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where nothing more can be written."""
+
 REFUSALS = (
     errno.EACCES,
     errno.EPERM,
@@ -162,7 +165,7 @@ def storage_errors(path: Path, doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in NO_SPACE:
             raise DiskFullError(
                 f"disk full while {doing} {path} ({error.strerror})", "free some space, then run the same command again"
             ) from error

@@ -110,7 +110,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         MissingError: there is no such file.
-        DataError: the file is not JSON.
+        DataError: the file is not JSON, or cannot be read.
     """
     try:
         return orjson.loads(path.read_bytes())
@@ -118,6 +118,8 @@ def read_json(path: Path) -> Any:
         raise MissingError(f"no such file: {path}") from None
     except orjson.JSONDecodeError as error:
         raise DataError(f"{path} is not valid JSON: {error}", "restore the file or move it away") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", "restore the file or move it away") from None
 
 
 def sha256_of(path: Path) -> str:

@@ -250,6 +250,18 @@ def trickle(pause_s: float) -> Act:
     return act
 
 
+def trickle_head(pause_s: float) -> Act:
+    """Begin a header and never end it, a byte at a time."""
+
+    def act(server: FaultyServer, exchange: Exchange, proceed: Callable[[], None]) -> None:
+        exchange.close_connection = True
+        exchange.connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while not server.released.wait(pause_s):
+            exchange.connection.sendall(b"x")
+
+    return act
+
+
 def _rest(block: bytes, step: int) -> bytes:
     sent = len(range(0, len(block) - step, step)) * step
     return block[sent:]

@@ -90,7 +90,7 @@ class Notebook:
         """Execute a notebook in place, as Save & Run All does."""
         scratch = self.root / "tmp"
         kernels = scratch / "kernels" / "simulated"
-        kernels.mkdir(parents=True)
+        kernels.mkdir(parents=True, exist_ok=True)
         words = [str(self.python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         (kernels / "kernel.json").write_text(
             json.dumps({"argv": words, "display_name": "Python 3", "language": "python"})

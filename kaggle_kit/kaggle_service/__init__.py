@@ -3,7 +3,14 @@
 The official ``kaggle`` package is imported here and nowhere else, and only when the first call is made.
 """
 
-from kaggle_kit.kaggle_service.answers import CompetitionInfo, LeaderboardRow, Limits, RemoteFile, RemoteSubmission
+from kaggle_kit.kaggle_service.answers import (
+    CompetitionInfo,
+    LeaderboardRow,
+    Limits,
+    RemoteFile,
+    RemoteSubmission,
+    counted_on,
+)
 from kaggle_kit.kaggle_service.credentials import Credentials, find_credentials, places_looked
 from kaggle_kit.kaggle_service.datasets import Datasets
 from kaggle_kit.kaggle_service.download import Downloaded
@@ -44,6 +51,7 @@ __all__ = [
     "RemoteFile",
     "RemoteSubmission",
     "Unpacked",
+    "counted_on",
     "find_credentials",
     "find_endpoint",
     "places_looked",

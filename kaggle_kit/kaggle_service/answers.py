@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from kaggle_kit.kaggle_service.failures import clean
@@ -136,6 +136,11 @@ def submission_of(row: Row) -> RemoteSubmission:
     )
 
 
+def counted_on(rows: Iterable[RemoteSubmission], day: date) -> int:
+    """How many of the submissions count for that day (UTC): those that ended in ERROR do not."""
+    return sum(row.status != "ERROR" and row.date is not None and row.date.date() == day for row in rows)
+
+
 def leaderboard_row_of(row: Row, rank: int) -> LeaderboardRow:
     """A place on the leaderboard from its wire form: the order is the rank."""
     return LeaderboardRow(rank, text(row, "teamName"), number(row, "score"), moment(row, "submissionDate"))
@@ -155,6 +160,12 @@ def field(row: Row, name: str) -> Any:
     if name in row:
         return row[name]
     return row.get(re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())
+
+
+def token_in(row: Row, name: str) -> str:
+    """A token, letter by letter as it was sent; empty when absent."""
+    value = field(row, name)
+    return "" if value is None else str(value)
 
 
 def text(row: Row, name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 from kaggle_kit.errors import ServiceError
-from kaggle_kit.kaggle_service.answers import Row, field, text
+from kaggle_kit.kaggle_service.answers import Row, field, token_in
 from kaggle_kit.kaggle_service.connection import Connection
 from kaggle_kit.kaggle_service.endpoint import check_link
 from kaggle_kit.kaggle_service.failures import AnswerLost, Call, GaveUp, Refusal, Trouble, explain
@@ -70,7 +70,7 @@ class Calls:
             request = self.request(kind, **values, page_size=self._settings.page_size, page_token=token)
             answer = self.rpc(method, request, call)
             yield answer
-            token = text(answer, "nextPageToken")
+            token = token_in(answer, "nextPageToken")
             if not token:
                 return
             if token in seen:
@@ -139,7 +139,7 @@ class Calls:
         Raises:
             ServiceError: ``without`` says that one of them is not there; or the link is not safe to use.
         """
-        token, link = text(answer, "token"), str(field(answer, "createUrl") or "")
+        token, link = token_in(answer, "token"), str(field(answer, "createUrl") or "")
         if not token or not link:
             raise ServiceError(f"{self.who} {without}", "run it again later")
         return token, check_link(urljoin(self.connection.endpoint.url or "", link), "the upload")

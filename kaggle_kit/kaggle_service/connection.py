@@ -12,7 +12,7 @@ import orjson
 import requests
 
 from kaggle_kit.errors import CredentialsError
-from kaggle_kit.kaggle_service.answers import Row, text, whole
+from kaggle_kit.kaggle_service.answers import Row, token_in, whole
 from kaggle_kit.kaggle_service.credentials import Credentials, all_credentials, places_looked
 from kaggle_kit.kaggle_service.endpoint import check_link, find_endpoint, same_origin
 from kaggle_kit.kaggle_service.failures import Refusal, Trouble, is_page
@@ -47,6 +47,9 @@ _ONCE = (
 _DOWNLOADING = ("DownloadDataFile", "DownloadDataFiles")
 
 _MOST_REDIRECTS = 5
+
+_SHORTEST_SECRET = 8
+"""Characters from which a secret found in an answer is a secret and no chance."""
 
 _LOG_IN = (
     "make a token at https://www.kaggle.com/settings/api and put it into ~/.kaggle/access_token or KAGGLE_API_TOKEN"
@@ -127,9 +130,13 @@ class Connection:
                 response = http.call(service, method, request, _WholeResponse)
             except (ValueError, TypeError, requests.exceptions.RequestException):
                 raise Trouble("its answer is not the JSON that it should be", permanent=True) from None
-            return _document(response)
+            return _document(response, self.secrets())
 
         return self._signed(ask)
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown: everything secret in the credentials used so far."""
+        return tuple(self._secrets)
 
     def open_link(self, method: str, request: Any, headers: Mapping[str, str]) -> requests.Response:
         """Ask for a fresh link and open it with ``headers``; a server may also answer with the file at once."""
@@ -274,16 +281,14 @@ class Connection:
             again=again,
             progress=self._progress,
             who=self.endpoint.name,
-            secrets=lambda: tuple(self._secrets),
+            secrets=self.secrets,
         )
 
     @property
     def storage(self) -> requests.Session:
         """A session for what lies behind signed links: without credentials, one try a request."""
         if self._storage is None:
-            self._storage = plain_session(
-                self._settings, loopback=self.endpoint.is_loopback, secrets=lambda: tuple(self._secrets)
-            )
+            self._storage = plain_session(self._settings, loopback=self.endpoint.is_loopback, secrets=self.secrets)
         return self._storage
 
     def _proxies(self, session: requests.Session, url: str) -> Mapping[str, Any]:
@@ -305,7 +310,7 @@ class Connection:
         finally:
             self._http._session.auth = credentials
         answer = _document(response)
-        credentials.renew(text(answer, "token"), float(whole(answer, "expiresIn") or 3600))
+        credentials.renew(token_in(answer, "token"), float(whole(answer, "expiresIn") or 3600))
         self._secrets += credentials.secrets
 
 
@@ -320,9 +325,11 @@ class _WholeResponse:
         return response
 
 
-def _document(response: requests.Response) -> Row:
-    """The JSON object in an answer."""
+def _document(response: requests.Response, secrets: tuple[str, ...] = ()) -> Row:
+    """The JSON object in an answer, which repeats no secret."""
     body = response.content
+    for secret in secrets:
+        body = body.replace(secret.encode(), b"***") if len(secret) >= _SHORTEST_SECRET else body
     if is_page(body, response.headers.get("Content-Type", "")):
         raise Trouble("an HTML page came instead of an answer: a login page or proxy in between?", permanent=True)
     try:

@@ -33,6 +33,9 @@ from kaggle_kit.settings import ServiceSettings
 DAMAGED_TRIES = 3
 """Whole downloads that may arrive damaged before we give up: a server that is consistently wrong stays so."""
 
+RANGE_REFUSED = 416
+"""HTTP status of a server that has no byte where a part ends: the file was replaced by a shorter one."""
+
 ENOUGH_PROGRESS = 1 << 20
 """Bytes that count as progress; one per cent of a small file does, too."""
 
@@ -280,6 +283,7 @@ class Download:
         progress: Progress = SILENCE,
         expected_size: int | None = None,
         who: str = "Kaggle",
+        secrets: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._open_link = open_link
         self._part = Part(target, identity)
@@ -288,7 +292,9 @@ class Download:
         self._progress = progress
         self._patience = Patience(settings, progress=progress, what=who)
         self._expected_size = expected_size
+        self._secrets = secrets
         self._damaged = 0
+        self._reached = 0
         self._received = 0
         self._task: Task | None = None
 
@@ -302,22 +308,28 @@ class Download:
         """
         part = self._part
         part.open()
+        self._reached = part.offset
         try:
             while True:
-                before = part.offset
                 try:
                     return self._attempt()
                 except (Refusal, Trouble) as failure:
-                    self._go_on_after(failure, before)
+                    self._go_on_after(failure)
         finally:
             part.leave()
 
-    def _go_on_after(self, failure: Refusal | Trouble, before: int) -> None:
+    def _go_on_after(self, failure: Refusal | Trouble) -> None:
+        if isinstance(failure, Refusal) and failure.status == RANGE_REFUSED and self._part.offset:
+            self._part.forget()
+            failure = Trouble(f"the server has no byte {self._reached} of {self._name}; beginning again")
         # A link that is refused has expired; the next try gets a fresh one. The API's own refusals are final.
         final = isinstance(failure, Refusal) and not failure.temporary and not failure.from_link
         if final or (isinstance(failure, Trouble) and failure.permanent):
             raise failure
-        if self._part.offset - before >= min(ENOUGH_PROGRESS, (self._part.version.size or ENOUGH_PROGRESS) // 100 + 1):
+        # what was thrown away and comes again is no progress: a server that forever begins anew must not be asked forever
+        enough = min(ENOUGH_PROGRESS, (self._part.version.size or ENOUGH_PROGRESS) // 100 + 1)
+        if self._part.offset - self._reached >= enough:
+            self._reached = self._part.offset
             self._patience.progressed()
         self._patience.wait(failure)
 
@@ -343,7 +355,7 @@ class Download:
             part.finish()
             return Downloaded(part.target, length, sha256, self._received)
         try:
-            [file] = unpack(part.path, part.target.parent, wanted=member.__eq__, place=lambda name: part.target.name)
+            [file] = unpack(part.path, part.target.parent, place=lambda name: part.target.name)
         except DataError as error:
             self._start_over(error.message)
         part.forget()
@@ -434,6 +446,8 @@ class Download:
         if is_page(block, content_type) and suffix not in (".html", ".htm"):
             self._part.forget()
             raise Trouble(f"an HTML page came instead of {self._name}")
-        if suffix not in (".json", ".jsonl", ".ipynb", ".geojson") and (refusal := hidden_refusal(response, block)):
+        if suffix not in (".json", ".jsonl", ".ipynb", ".geojson") and (
+            refusal := hidden_refusal(response, block, secrets=self._secrets())
+        ):
             self._part.forget()
             raise refusal

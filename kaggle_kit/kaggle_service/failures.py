@@ -7,6 +7,7 @@ after the last try is a :class:`GaveUp`. They leave the package as one of our er
 from __future__ import annotations
 
 import re
+import ssl
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,9 +33,16 @@ class AnswerLost(ServiceError):
     """Something that must not happen twice was asked for and the answer did not arrive: it may have happened.
 
     Look whether there is such a submission, version or data set before asking again.
+
+    Attributes:
+        why: what came instead of the answer; empty when the message tells.
     """
 
     kind = "answer_lost"
+
+    def __init__(self, message: str, hint: str = "", *, why: str = "") -> None:
+        super().__init__(message, hint)
+        self.why = why
 
 
 class Refusal(Exception):
@@ -108,7 +116,8 @@ def refusal_of(response: requests.Response, body: bytes, *, secrets: Iterable[st
     reason = clean(reason_in(body, response.headers.get("Content-Type", "")), secrets)
     if response.is_redirect:
         reason = "redirected elsewhere: a login page or proxy in between?"
-    return Refusal(response.status_code, reason, retry_after=retry_after_of(response.headers.get("Retry-After")))
+    wait_s = retry_after_of(response.headers.get("Retry-After"), now=http_date(response.headers.get("Date", "")))
+    return Refusal(response.status_code, reason, retry_after=wait_s)
 
 
 def hidden_refusal(response: requests.Response, body: bytes, *, secrets: Iterable[str] = ()) -> Refusal | None:
@@ -177,18 +186,27 @@ def clean(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def retry_after_of(header: str | None, *, now: datetime | None = None) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, given as seconds or as a date; None when it says nothing usable."""
+    """Seconds that a ``Retry-After`` header asks for, given as seconds or as a date; None when it says nothing usable.
+
+    Args:
+        now: the time by the service's clock; this machine's when None.
+    """
     if not header:
         return None
     try:
         return max(0.0, float(header)) if float(header) == float(header) else None
     except ValueError:
         pass
+    moment = http_date(header)
+    return None if moment is None else max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+def http_date(header: str) -> datetime | None:
+    """The date in a header, aware; None when there is none."""
     try:
-        moment = datetime.strptime(header.strip(), "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC)
+        return datetime.strptime(header.strip(), "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC)
     except ValueError:
         return None
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
 
 
 _NAME_ERROR: type[Exception] = getattr(
@@ -203,10 +221,12 @@ def trouble_of(error: Exception, *, connect_s: float, read_s: float) -> Trouble:
         return Trouble(f"no connection within {connect_s:g} s", processed=False)
     if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
         return Trouble(f"no answer within {read_s:g} s")
-    if _has_cause(error, requests.exceptions.SSLError, urllib3.exceptions.SSLError):
+    if _has_cause(error, ssl.SSLCertVerificationError):
         return Trouble(
             "the secure connection was refused: its certificate is not trusted", processed=False, permanent=True
         )
+    if _has_cause(error, ssl.SSLError, requests.exceptions.SSLError, urllib3.exceptions.SSLError):
+        return Trouble("the secure connection broke")
     if isinstance(error, requests.exceptions.ProxyError):
         return Trouble("the proxy refused the connection (see HTTPS_PROXY)", processed=False)
     if _has_cause(error, _NAME_ERROR):

@@ -354,6 +354,7 @@ class Kernels:
             progress=progress or self._progress,
             expected_size=file.size,
             who=self._calls.who,
+            secrets=self._connection.secrets,
         )
         return self._calls.explained(download.run, call)
 

@@ -20,6 +20,7 @@ from kaggle_kit.kaggle_service.answers import (
     RemoteFile,
     RemoteSubmission,
     competition_of,
+    counted_on,
     field,
     file_of,
     leaderboard_row_of,
@@ -233,6 +234,7 @@ class KaggleService:
             progress=progress or self._progress,
             expected_size=expected_size,
             who=self.name,
+            secrets=self._connection.secrets,
         )
         return self._calls.explained(download.run, call)
 
@@ -258,9 +260,7 @@ class KaggleService:
         return Limits(used, allowed, per_day, next_reset())
 
     def _used_today(self, slug: str) -> int:
-        today = datetime.now(UTC).date()
-        rows = self.submissions(slug)
-        return sum(row.status != "ERROR" and row.date is not None and row.date.date() == today for row in rows)
+        return counted_on(self.submissions(slug), datetime.now(UTC).date())
 
     def upload(self, path: Path, slug: str, *, on_token: Callable[[str], None] = lambda token: None) -> str:
         """Send a file to the storage; nothing is submitted yet.
@@ -339,6 +339,7 @@ class KaggleService:
         return AnswerLost(
             f"{self.name} was asked for a submission, and whether there is one is not known: {why}",
             "kk sync finds out; do not submit again before",
+            why=why,
         )
 
     # -- results -----------------------------------------------------------------------------------------------------
@@ -357,12 +358,13 @@ class KaggleService:
             return next((row for row in rows if row.ref == ref), None)
 
     def submissions(self, slug: str) -> list[RemoteSubmission]:
-        """The team's submissions, newest first, all pages."""
+        """The team's submissions, newest first, all pages; one that moved to the next page while they were read is there once."""
         call = Call("listing the submissions", slug=slug, missing=f"no competition {slug!r}")
         rows = self._calls.pages(
             "ListSubmissions", "ApiListSubmissionsRequest", "submissions", call, competition_name=slug
         )
-        return [submission_of(row) for row in rows]
+        found = (submission_of(row) for row in rows)
+        return list({row.ref or id(row): row for row in found}.values())
 
     def leaderboard(self, slug: str) -> list[LeaderboardRow]:
         """The public leaderboard, best first, all pages."""

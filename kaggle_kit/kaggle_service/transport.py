@@ -10,6 +10,7 @@ import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
 from kaggle_kit.kaggle_service.failures import Refusal, Trouble, hidden_refusal, refusal_of, trouble_of
+from kaggle_kit.kaggle_service.heads import bound_heads, heads_within
 from kaggle_kit.kaggle_service.patience import Patience
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import ServiceSettings
@@ -68,6 +69,17 @@ class PatientAdapter(HTTPAdapter):
         self._secrets = secrets
         super().__init__(max_retries=0)
 
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Make the pools of connections, as the library asks."""
+        super().init_poolmanager(*arguments, **options)
+        bound_heads(self.poolmanager)
+
+    def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
+        """The pools of connections by a proxy."""
+        pools = super().proxy_manager_for(*arguments, **options)
+        bound_heads(pools)
+        return pools
+
     def send(  # type: ignore[override]  # the library's own signature has no keyword-only part
         self,
         request: requests.PreparedRequest,
@@ -95,7 +107,8 @@ class PatientAdapter(HTTPAdapter):
         connect_s = min(self._settings.connect_timeout_s, patience.remaining_s)
         read_s = min(self._settings.read_timeout_s, patience.remaining_s)
         try:
-            response = super().send(request, stream=True, timeout=(connect_s, read_s), **options)
+            with heads_within(patience.remaining_s):
+                response = super().send(request, stream=True, timeout=(connect_s, read_s), **options)
             if response.status_code < 300 or (stream and response.status_code < 400):
                 if not stream:
                     self._read(response, patience)

@@ -19,6 +19,9 @@ from kaggle_kit.progress import SILENCE, Progress, size
 
 BLOCK = 1 << 20
 
+LONGEST_NAME = 255
+"""Bytes that a file's or folder's name may have."""
+
 MOST_MEMBERS = 2_000_000
 """Members of an archive that we are willing to list."""
 
@@ -119,6 +122,10 @@ def checked_members(archive: Path, file: zipfile.ZipFile) -> list[tuple[str, zip
         if name in members:
             raise _refused(archive, f"two members are named {name!r}")
         members[name] = info
+    nearest = {name.rpartition("/")[0] for name in members}
+    folders = nearest | {parent.as_posix() for name in nearest for parent in PurePosixPath(name).parents}
+    if both := next((name for name in members if name in folders), None):
+        raise _refused(archive, f"{both!r} is a file and a folder in it")
     return list(members.items())
 
 
@@ -139,6 +146,8 @@ def safe_path(name: str, what: str) -> str:
     """
     flat = name.replace("\\", "/")
     parts = [part for part in flat.split("/") if part not in ("", ".")]
+    if any(len(part.encode()) > LONGEST_NAME for part in parts):
+        raise DataError(f"{what} {name[:40]!r}… has a name of more than {LONGEST_NAME} bytes, which no disk takes")
     if flat.startswith("/") or ".." in parts or not parts or ":" in parts[0] or not name.isprintable():
         raise DataError(
             f"{what} {name!r} does not stay in its folder", "nothing of it was written; do not trust its origin"

@@ -13,6 +13,7 @@ import requests
 from kaggle_kit.errors import storage_errors
 from kaggle_kit.kaggle_service.failures import Refusal, Trouble
 from kaggle_kit.kaggle_service.patience import Patience
+from kaggle_kit.kaggle_service.transport import NETWORK_ERRORS
 from kaggle_kit.progress import SILENCE, Progress, Task
 from kaggle_kit.settings import ServiceSettings
 
@@ -118,6 +119,9 @@ class Upload:
         body = _Rest(file, offset, size, task) if size else b""
         response = self._session.put(link, data=body, headers=headers, stream=True, allow_redirects=False)
         with response:
+            stated = _stated_size(response)
+            if stated not in (None, size):
+                raise Trouble(f"the storage has {stated} bytes of the {size} sent")
             return 200 <= response.status_code < 300
 
     def _arrived(self, link: str, size: int) -> int:
@@ -139,5 +143,5 @@ def _stated_size(response: requests.Response) -> int | None:
     """The size in the storage's description of a stored object; None when there is none."""
     try:
         return int(orjson.loads(response.raw.read(65536))["size"])
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, *NETWORK_ERRORS):
         return None

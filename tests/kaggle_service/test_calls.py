@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from faults import SLUG, answer, quick, submission_bytes
+from faults import SECRET, SLUG, answer, quick, submission_bytes
 
 from kaggle_kit.errors import QuotaError, ServiceError
 from kaggle_kit.kaggle_service import KaggleService
@@ -162,3 +162,10 @@ def test_code_submission_names_kernel_version_and_file(service, server):
 def test_nothing_is_imported_or_sent_before_the_first_call(server):
     KaggleService(quick())
     assert server.requests == []
+
+
+def test_no_answer_brings_a_secret_back(service, server):
+    row = {"ref": 1, "status": "ERROR", "errorDescription": f"bad token {SECRET}"}
+    server.fault("ListSubmissions", answer(200, json.dumps({"submissions": [row]}).encode()))
+    [submission] = service.submissions(SLUG)
+    assert submission.error_description == "bad token ***"

@@ -308,3 +308,49 @@ def test_credentials_revoked_meanwhile_end_the_download_and_keep_the_part(servic
     with pytest.raises(CredentialsError, match="refused the credentials"):
         service.download(SLUG, NAME, target)
     assert target.with_name("train.npz.part").stat().st_size == 150_000
+
+
+def test_part_that_is_longer_than_the_file_has_become_is_begun_anew(service, server, hosted, content, target):
+    server.fault(STORED, drop_after(150_000))
+    server.fault(STORED, answer(416))
+    service.download(SLUG, NAME, target)
+    assert target.read_bytes() == content
+
+
+def test_server_that_never_offers_the_same_file_twice_is_given_up(service, server, target):
+    """Each answer has another ETag: what came before is thrown away each time, however much it was."""
+    count = iter(range(1000))
+
+    def renamed(server, exchange, proceed):
+        wire, tag = exchange.wfile, b'ETag: "%d"' % next(count)
+        plain = wire.change_head
+        wire.change_head = lambda lines: plain(
+            b"\r\n".join(tag if line.lower().startswith(b"etag") else line for line in lines.split(b"\r\n"))
+        )
+        drop_after(150_000)(server, exchange, proceed)
+
+    server.fault(STORED, both(without("x-goog-hash", "Last-Modified"), renamed), times=1000)
+    with pytest.raises(ServiceError):
+        service.download(SLUG, NAME, target)
+    assert len(server.asked(STORED)) < 20
+
+
+@pytest.mark.parametrize("member", [".\\train.npz", "./train.npz", "a//train.npz", "a\\train.npz"])
+def test_zip_around_the_file_is_taken_off_however_its_member_is_written(
+    service, server, content, target, member, tmp_path
+):
+    packed = tmp_path / "packed.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(member, content)
+    server.fault(STORED, lambda server, exchange, proceed: exchange.send_file(packed, server._md5(packed)))
+    service.download(SLUG, NAME, target)
+    assert target.read_bytes() == content
+
+
+def test_refusal_in_place_of_the_file_repeats_no_secret(service, server, target):
+    body = b'{"code":403,"message":"the token %s is not liked"}' % SECRET.encode()
+    server.fault("DownloadDataFile", answer(200, body), times=99)
+    with pytest.raises(CredentialsError) as caught:
+        service.download(SLUG, NAME, target)
+    assert "is not liked" in str(caught.value)
+    assert SECRET not in str(caught.value)

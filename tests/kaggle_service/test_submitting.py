@@ -167,3 +167,35 @@ def test_server_that_was_given_another_name_gets_no_answer(server):
     environ = {"KAGGLE_API_ENDPOINT": server.url.replace("127.0.0.1", "127.0.0.2"), "KAGGLE_API_TOKEN": SECRET}
     with pytest.raises((ServiceError, CredentialsError), match=r"127\.0\.0\.2|own name"):
         KaggleService(quick(), environ=environ).files(SLUG)
+
+
+def test_storage_that_says_that_it_has_less_gets_all_of_it_again(service, server, path):
+    server.fault(UPLOADS, answer(200, b'{"size":"5"}'))
+    token = service.upload(path, SLUG)
+    assert stored(server, token) == path.read_bytes()
+
+
+def test_answer_about_the_upload_that_breaks_off_is_no_answer(service, server, path):
+    def cut(server, exchange, proceed):
+        exchange.close_connection = True
+        exchange.send_response(200)
+        exchange.send_header("Content-Length", "40")
+        exchange.end_headers()
+        exchange.wfile.write(b'{"s')
+
+    server.fault(UPLOADS, drop_upload_after(100_000))
+    server.fault(UPLOADS, cut)
+    token = service.upload(path, SLUG)
+    assert stored(server, token) == path.read_bytes()
+
+
+def test_upload_token_of_any_length_is_handed_on_as_it_came(service, server, path):
+    long = "t" * 5_000
+
+    def start(server, exchange, proceed):
+        upload = server.book.announce("submission.csv", path.stat().st_size)
+        exchange.read_json()
+        exchange.send_json({"token": long, "createUrl": server._upload_link(upload.token)})
+
+    server.fault("StartSubmissionUpload", start)
+    assert service.upload(path, SLUG) == long

@@ -126,6 +126,18 @@ def test_two_members_of_one_name_are_refused(tmp_path, folder):
         unpack(path, folder)
 
 
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b/c", "a"), ("x" * 300,)])
+def test_members_that_no_disk_can_hold_are_refused_before_any_is_written(tmp_path, folder, names):
+    archive = tmp_path / "odd.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in names:
+            file.writestr(name, b"x")
+    before = sorted(folder.iterdir())
+    with pytest.raises(DataError):
+        unpack(archive, folder)
+    assert sorted(folder.iterdir()) == before
+
+
 def test_encrypted_member_is_refused(tmp_path, folder):
     path = make(tmp_path / "a.zip", {"x": b"1"})
     content = bytearray(path.read_bytes())

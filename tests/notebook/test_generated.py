@@ -151,7 +151,7 @@ def page_of(outputs: list[Any]) -> str:
 @pytest.fixture
 def stopped(offline) -> str:
     """A run that an earlier version of the notebook had no time to finish; that version's output is attached."""
-    words = ("--translator", "mlp", "--folds", "1", "--epochs", "3", "--set", "train.min_steps=0")
+    words = ("--translator", "mlp", "--folds", "1", "--epochs", "3")
     assert offline.kk("train", *words, "--time-budget", "1s").code == 75
     (record,) = offline.working.glob("models_archive/*/run.json")
     output = offline.input / "notebooks" / "ann" / "kk"
@@ -186,3 +186,12 @@ def test_online_notebook_submits_and_shows_the_score(kk, online, fresh_image, cl
     assert "<td>generated</td>" in page_of(cells["history"])
     (record,) = online.working.glob("submissions_archive/*/record.json")
     assert json.loads(record.read_text())["public_score"] is not None
+    output = online.input / "notebooks" / "ann" / "kk"
+    output.mkdir(parents=True)
+    for archive in ("models_archive", "submissions_archive"):
+        (online.working / archive).rename(output / archive)
+    path = online.root / "tmp" / "kk.ipynb"
+    assert online.execute(path).code == 0
+    shown = "\n".join(texts(nbformat.read(path, as_version=4)))
+    assert "these vectors were submitted before" in shown, "the next version, with the first one's output attached"
+    assert len(list(online.working.glob("submissions_archive/*/record.json"))) == 1

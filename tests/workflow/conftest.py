@@ -25,6 +25,7 @@ QUICK = {
     "competition.gallery_size": 10,
     "folds.count": 2,
     "train.threads": 1,
+    "submit.appear_s": 0.1,
     "submit.poll_first_s": 0.01,
     "submit.poll_last_s": 0.05,
     "submit.wait_s": 20,

@@ -281,9 +281,10 @@ def test_the_description_is_plain_and_filled_from_the_template(make_project, run
     fancy = make_project(**{"submit.description": "{message} | {translator}/{folds} [{cv}]"})
     record = submit(fancy, run.id, message="größer\x1b[31m <b>", service=service)
     assert record["description"].startswith(f"gr er 31m b ridge 2 {run.cv:.4f}")
-    wrong = make_project(**{"submit.description": "{mesage}"})
-    with pytest.raises(UsageError, match="cannot be filled in"):
-        submit(wrong, run.id, message="m", force=True, service=service)
+    for template in ("{mesage}", "{message[x]}"):
+        wrong = make_project(**{"submit.description": template})
+        with pytest.raises(UsageError, match="cannot be filled in"):
+            submit(wrong, run.id, message="m", force=True, service=service)
 
 
 def test_the_history_shows_cv_beside_the_scores_and_the_board_marks_the_own_team(project, run, service):

@@ -71,10 +71,11 @@ importlib.metadata.version("kaggle_kit")
 """
 
 TRAIN = """\
-from kaggle_kit.errors import InterruptedWork
+from kaggle_kit.errors import DuplicateError, InterruptedWork
 
-for archive in [*INPUT.glob("*/models_archive"), *INPUT.glob("notebooks/*/*/models_archive")]:
-    shutil.copytree(archive, "models_archive", dirs_exist_ok=True)  # the output of an earlier version, when it is attached
+for name in ("models_archive", "submissions_archive"):  # the output of an earlier version, when it is attached
+    for archive in [*INPUT.glob(f"*/{{name}}"), *INPUT.glob(f"notebooks/*/*/{{name}}")]:
+        shutil.copytree(archive, name, dirs_exist_ok=True)
 
 states = [json.loads(file.read_text())["state"] for file in Path("models_archive").glob("*/run.json")]
 left = max(60, {budget} - (time.monotonic() - STARTED))
@@ -93,8 +94,8 @@ submission = None
 if run and not os.environ.get("KAGGLE_IS_COMPETITION_RERUN"):
     try:
         submission = kk.submit(project, run.id, message={message}, progress=kk.show_progress())
-    except InterruptedWork as waiting:
-        print(waiting.message)
+    except (DuplicateError, InterruptedWork) as why:
+        print(why.message)
 submission"""
 
 

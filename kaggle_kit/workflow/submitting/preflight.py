@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from kaggle_kit.archive import remember_limit
 from kaggle_kit.config import Project
 from kaggle_kit.errors import CredentialsError, QuotaError
-from kaggle_kit.kaggle_service import KaggleService
+from kaggle_kit.kaggle_service import KaggleService, Limits
 from kaggle_kit.progress import Progress
 
 
 def preflight(
     project: Project, service: KaggleService, progress: Progress, *, force: bool, notebook: bool = False
-) -> None:
-    """Nothing, when a submission would be taken now.
+) -> Limits:
+    """The submissions left, when one would be taken now.
 
     Args:
         force: try it after the deadline, too.
@@ -44,15 +44,15 @@ def preflight(
         if not force:
             raise CredentialsError(f"{passed}; nothing was sent", "--force tries a late submission")
         progress.note(f"{passed}: trying a late submission")
-    _check_quota(project, service, progress)
+    return _checked_quota(project, service, progress)
 
 
-def _check_quota(project: Project, service: KaggleService, progress: Progress) -> None:
+def _checked_quota(project: Project, service: KaggleService, progress: Progress) -> Limits:
     limits, keep = service.limits(project.settings.competition.slug), project.settings.submit.keep
     if limits.per_day:
         remember_limit(project.submissions_dir, project.settings.competition.slug, limits.per_day)
     if limits.allowed_now is None:
-        return
+        return limits
     hours = max(0.0, (limits.resets - datetime.now(UTC)).total_seconds() / 3600)
     of = f" of {limits.per_day}" if limits.per_day else ""
     progress.note(f"{limits.allowed_now}{of} submissions left today, {keep} to keep; the count resets in {hours:.1f} h")
@@ -66,3 +66,4 @@ def _check_quota(project: Project, service: KaggleService, progress: Progress) -
             f"{limits.allowed_now} submissions left today and {keep} to keep; nothing was sent",
             f"lower --keep, or try again in {hours:.1f} h (midnight UTC)",
         )
+    return limits

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kaggle_kit.archive import Record, SubmissionStore
 from kaggle_kit.archive.submissions import may_have_been_sent
 from kaggle_kit.config import Project
-from kaggle_kit.errors import KaggleKitError, ServiceError, UsageError
+from kaggle_kit.errors import DuplicateError, InterruptedWork, KaggleKitError, ServiceError, UsageError
 from kaggle_kit.kaggle_service import AnswerLost, KaggleService
 from kaggle_kit.progress import Progress
 from kaggle_kit.workflow.connect import connect
 from kaggle_kit.workflow.expect import expectation
-from kaggle_kit.workflow.submitting.arrivals import find_arrived, heal, tag_of
+from kaggle_kit.workflow.submitting.arrivals import find_out, heal, tag_of, used_before
 from kaggle_kit.workflow.submitting.preflight import preflight
 from kaggle_kit.workflow.submitting.waiting import await_score
 
 LONGEST_DESCRIPTION = 480
+TAG = re.compile(r"kk (?P<id>\d{8}-\d{6}-\S+-(?P<content>[0-9a-f]{6}))$")
+"""How :func:`tag_of` ends a description."""
+
 NOT_PLAIN = re.compile(r"[^A-Za-z0-9 .,:;()+=_'-]+")
 
 
@@ -47,26 +50,27 @@ def send(
         record = filed(store, heal(store, service, competition, settings, progress.note))
         if may_have_been_sent(record):
             progress.note(f"{record.id} had been sent before it was interrupted; it is not sent again")
-        elif _may_go(project, service, record, progress, dry_run=dry_run, force=force, confirm=confirm):
-            record = (_send_output if record["kernel"] else _send_file)(project, store, service, record)
-            progress.note(f"submitted as {record['ref']}: {record['description']}")
         else:
-            return record
+            limits = preflight(project, service, progress, force=force, notebook=bool(record["kernel"]))
+            if not force:
+                _refuse_twin_elsewhere(project, store, service, record)
+            if not _is_wanted(project, record, progress, dry_run=dry_run, confirm=confirm):
+                return record
+            sending = _send_output if record["kernel"] else _send_file
+            record = sending(project, store, service, record, used_before(limits))
+            progress.note(f"submitted as {record['ref']}: {record['description']}")
     return await_score(project, store, service, record, progress=progress) if wait else record
 
 
-def _may_go(
+def _is_wanted(
     project: Project,
-    service: KaggleService,
     record: Record,
     progress: Progress,
     *,
     dry_run: bool,
-    force: bool,
     confirm: Callable[[Record], bool] | None,
 ) -> bool:
-    """Whether it is wanted, once the service would take it and people know what to expect of it."""
-    preflight(project, service, progress, force=force, notebook=bool(record["kernel"]))
+    """Whether it is to be sent, once people know what to expect of it."""
     if (expected := expectation(project, record)) is not None:
         progress.note(expected.verdict)
     if dry_run:
@@ -76,6 +80,24 @@ def _may_go(
         progress.note("nothing was sent")
         return False
     return True
+
+
+def _refuse_twin_elsewhere(project: Project, store: SubmissionStore, service: KaggleService, record: Record) -> None:
+    """Look at the service for the same vectors, sent from another machine or by a notebook whose archive is gone.
+
+    Raises:
+        DuplicateError: there is such a submission; its tag ends in the same hash.
+    """
+    competition = project.settings.competition
+    known = {str(one["ref"]) for one in store.every(where=lambda one: one.belongs_to(competition))}
+    content = record.id.rpartition("-")[2]
+    for remote in service.submissions(competition.slug):
+        tagged = TAG.search(" ".join(remote.description.split()))
+        if tagged and tagged["content"] == content and str(remote.ref) not in known and remote.status != "ERROR":
+            raise DuplicateError(
+                f"{service.name} has the same vectors already: submission {remote.ref}, sent as {tagged['id']} from another archive",
+                "kk sync brings it and its score into this archive; --force sends them again",
+            )
 
 
 def _describe(project: Project, record: Record) -> str:
@@ -90,7 +112,7 @@ def _describe(project: Project, record: Record) -> str:
     }
     try:
         text = project.settings.submit.description.format(**values)
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise UsageError(
             f"submit.description cannot be filled in: {error}",
             f"it may use {', '.join('{' + name + '}' for name in values)}",
@@ -104,11 +126,13 @@ def _notebook_of(record: Record) -> str:
     return f"{record['kernel']['kernel']} version {record['kernel']['version']}" if record["kernel"] else ""
 
 
-def _send_file(project: Project, store: SubmissionStore, service: KaggleService, record: Record) -> Record:
+def _send_file(
+    project: Project, store: SubmissionStore, service: KaggleService, record: Record, before: Mapping[str, Any]
+) -> Record:
     """Upload and submit; each step is in the record before it leaves the machine."""
     slug = project.settings.competition.slug
     description = _describe(project, record)
-    upload: dict[str, Any] = {"file_sha256": record["file"]["sha256"]}
+    upload: dict[str, Any] = {"file_sha256": record["file"]["sha256"], "before": dict(before)}
     changes = {"description": description, "upload": upload, "error_description": None}
     record = store.advance(record, "sending", note="uploading", changes=changes)
 
@@ -122,15 +146,20 @@ def _send_file(project: Project, store: SubmissionStore, service: KaggleService,
         store.advance(record.id, "valid", note=f"not uploaded: {error.message}")
         raise
     upload["asked"] = True
-    store.advance(record.id, "sending", note="uploaded, asking for the submission", changes={"upload": dict(upload)})
+    record = store.advance(
+        record.id, "sending", note="uploaded, asking for the submission", changes={"upload": dict(upload)}
+    )
     return _send_once(project, store, service, record, lambda: service.create_submission(slug, token, description))
 
 
-def _send_output(project: Project, store: SubmissionStore, service: KaggleService, record: Record) -> Record:
+def _send_output(
+    project: Project, store: SubmissionStore, service: KaggleService, record: Record, before: Mapping[str, Any]
+) -> Record:
     """Ask for the submission of what a version of a notebook wrote."""
     slug, output = project.settings.competition.slug, record["kernel"]
     description = _describe(project, record)
-    changes = {"description": description, "upload": {"asked": True}, "error_description": None}
+    upload = {"asked": True, "before": dict(before)}
+    changes = {"description": description, "upload": upload, "error_description": None}
     record = store.advance(record, "sending", note="asking for the submission", changes=changes)
     return _send_once(
         project,
@@ -149,20 +178,32 @@ def _send_once(
     When the answer is lost the service is asked what it has; it is never asked to submit again.
 
     Raises:
-        ServiceError: it did not arrive; or nothing is known, and the record stays sending.
+        ServiceError: it did not arrive.
+        InterruptedWork: it may have arrived, and the record stays sending.
         KaggleKitError: refused; the record keeps the reason.
     """
     try:
         ref = create()
     except AnswerLost as lost:
-        arrived = find_arrived(service, project.settings.competition.slug, record.id, project.settings.submit)
-        if arrived is None:
-            store.advance(record.id, "valid", note=f"never arrived: {lost.message}")
-            raise ServiceError(
-                f"the submission did not arrive: {lost.message}", "it is not in the list of submissions; submit again"
-            ) from None
-        ref = arrived.ref
+        return _after_lost_answer(project, store, service, record, lost)
     except KaggleKitError as error:
         store.advance(record.id, "failed", note=error.message, changes={"error_description": error.message})
         raise
     return store.advance(record.id, "sent", note=f"accepted as {ref}", changes={"ref": ref})
+
+
+def _after_lost_answer(
+    project: Project, store: SubmissionStore, service: KaggleService, record: Record, lost: AnswerLost
+) -> Record:
+    competition, settings = project.settings.competition, project.settings.submit
+    record, doubt = find_out(store, service, competition, settings, record)
+    if doubt:
+        raise InterruptedWork(
+            f"whether the submission arrived is not known: {lost.why}; {doubt}",
+            "kk sync looks again; look at the competition's page, too, before kk submit --force sends it again",
+        ) from None
+    if record["ref"] is None:
+        raise ServiceError(
+            f"the submission did not arrive: {lost.why}", "it is not in the list of submissions; submit again"
+        ) from None
+    return record

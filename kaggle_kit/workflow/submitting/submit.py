@@ -76,5 +76,13 @@ def _refuse_duplicate(project: Project, store: SubmissionStore, drafted: Draft, 
         score = f", public score {twin['public_score']}" if twin["public_score"] is not None else ""
         raise DuplicateError(
             f"these vectors were submitted before: {twin.id} ({twin.state}{score})",
-            "train something new, or insist with --force",
+            _what_next(twin),
         )
+
+
+def _what_next(twin: Record) -> str:
+    waits = {
+        "sending": "whether it arrived is not known: kk sync looks; --force sends it again",
+        "sent": "its score is still awaited: kk sync fetches it; --force sends it again",
+    }
+    return waits.get(twin.state, "train something new, or insist with --force")

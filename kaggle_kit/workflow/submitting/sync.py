@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 from kaggle_kit.archive import Record, SubmissionStore
 from kaggle_kit.archive.ids import timestamp
+from kaggle_kit.archive.submissions import ELSEWHERE
 from kaggle_kit.config import Project
 from kaggle_kit.files import hash_of
 from kaggle_kit.kaggle_service import KaggleService, RemoteSubmission
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.connect import connect
-from kaggle_kit.workflow.submitting.arrivals import absorb, heal, match
+from kaggle_kit.workflow.submitting.arrivals import absorb, heal, matching
 from kaggle_kit.workflow.submitting.waiting import look_up_place
 
 
@@ -45,22 +46,28 @@ def sync(project: Project, *, service: KaggleService | None = None, progress: Pr
     with store.sending(competition.slug, timeout_s=settings.service.connect_timeout_s):
         settled = heal(store, service, competition, settings.submit, progress.note)
         updated, adopted = [], []
-        ours = store.list(where=lambda one: one.belongs_to(competition))
-        for remote in service.submissions(competition.slug):
-            record = match(ours, remote)
-            if record is None:
+        ours = store.every(where=lambda one: one.belongs_to(competition))
+        remotes = service.submissions(competition.slug)
+        for remote in remotes:
+            records = matching(ours, remote)
+            if not records:
                 adopted.append(_adopt(store, project, remote).id)
-            elif absorb(store, record, remote) is not record:
-                updated.append(record.id)
+            updated += [one.id for one in records if absorb(store, one, remote) is not one]
         look_up_place(store, service, competition.slug)
     awaited = store.list(where=lambda one: one.belongs_to(competition) and one.state == "sent")
+    shown = {str(remote.ref) for remote in remotes}
+    for one in awaited:
+        if str(one["ref"]) not in shown:
+            progress.note(
+                f"{service.name} does not list submission {one['ref']} ({one.id}): look at the competition's page"
+            )
     return SyncResult([one.id for one in settled], updated, adopted, [one.id for one in awaited])
 
 
 def _adopt(store: SubmissionStore, project: Project, remote: RemoteSubmission) -> Record:
     """A record for a submission that was made elsewhere, from the web page for instance."""
     competition = project.settings.competition
-    record_id = store.reserve("elsewhere", hash_of([competition.slug, remote.ref]))
+    record_id = store.reserve(ELSEWHERE, hash_of([competition.slug, remote.ref]))
     record = {
         "competition": competition.slug,
         "rehearsal": competition.rehearsal,
@@ -68,7 +75,7 @@ def _adopt(store: SubmissionStore, project: Project, remote: RemoteSubmission) -
         "message": remote.description,
         "description": remote.description,
         "ref": remote.ref,
-        "origin": "elsewhere",
+        "origin": ELSEWHERE,
         "submitted_by": remote.submitted_by,
         "remote_file": remote.file_name,
     }
