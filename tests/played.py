@@ -30,6 +30,7 @@ name = "ridge"
 [train]
 threads = 1
 [submit]
+appear_s = 0.1
 poll_first_s = 0.01
 poll_last_s = 0.05
 wait_s = 30

@@ -46,6 +46,7 @@ class Curve:
         fold, seed: counted from 1.
         epoch: (epochs,) counted from 1.
         train_loss, validation_loss, validation_mrr: (epochs,); None where an epoch was not validated.
+        temperature: (epochs,) after each; None where the loss trains none.
         best_epoch: whose weights were kept; None when none was told from the others.
         stopped: the last epoch trained, when that was before the last one planned; else None.
     """
@@ -56,6 +57,7 @@ class Curve:
     train_loss: tuple[float, ...]
     validation_loss: tuple[float | None, ...]
     validation_mrr: tuple[float | None, ...]
+    temperature: tuple[float | None, ...]
     best_epoch: int | None
     stopped: int | None
 
@@ -93,6 +95,7 @@ def _curve(member: Mapping[str, Any], planned: int | None) -> Curve:
         train_loss=tuple(float(line["train_loss"]) for line in history),
         validation_loss=tuple(line.get("validation_loss") for line in history),
         validation_mrr=tuple(line.get("validation_mrr") for line in history),
+        temperature=tuple(line.get("temperature") for line in history),
         best_epoch=int(member["best_epoch"]) or None,
         stopped=last if planned is not None and last < planned else None,
     )
@@ -100,14 +103,18 @@ def _curve(member: Mapping[str, Any], planned: int | None) -> Curve:
 
 @styled
 def draw_learning_curves(numbers: LearningCurves) -> Figure:
-    """Losses on the left, validation MRR on the right; a star at the kept epoch, a bar where training stopped early."""
+    """Losses on the left, validation MRR on the right; a star at the kept epoch, a bar where training stopped early.
+
+    A temperature that was trained stands beside them.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(10, 4.2)
+    trained = any(value is not None for curve in numbers.curves for value in curve.temperature)
+    figure = new_figure(14 if trained else 10, 4.2)
     if numbers.nothing:
         say(figure.subplots(), shown(numbers.nothing, 200))
         return figure
-    losses, scores = figure.subplots(1, 2)
+    losses, scores, *more = figure.subplots(1, 3 if trained else 2)
     for curve in numbers.curves:
         _draw_curve(losses, scores, curve, named=len(numbers.curves) <= ENTRIES or curve.seed == 1)
     losses.plot([], [], color=INK, linestyle="--", linewidth=1, label="training")
@@ -120,7 +127,9 @@ def draw_learning_curves(numbers: LearningCurves) -> Figure:
     losses.set(title="Loss: validation, and training thin", xlabel="epoch", ylabel="loss")
     scores.set(title="Validation MRR while training, two draws of galleries", xlabel="epoch", ylabel="MRR")
     last = max((curve.epoch[-1] for curve in numbers.curves if curve.epoch), default=1)
-    for axes in (losses, scores):
+    for temperatures in more:
+        _draw_temperatures(temperatures, numbers.curves)
+    for axes in (losses, scores, *more):
         # the same epochs on both sides, also where only the last one was validated
         axes.set_xlim(0.5, last + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -129,6 +138,18 @@ def draw_learning_curves(numbers: LearningCurves) -> Figure:
     ]
     figure.legend(handles=named, fontsize=8, ncols=6, loc="outside lower center")
     return figure
+
+
+def _draw_temperatures(axes: Axes, curves: Sequence[Curve]) -> None:
+    for curve in curves:
+        points = [pair for pair in zip(curve.epoch, curve.temperature, strict=True) if pair[1] is not None]
+        if points:
+            at = (curve.fold - 1) % len(COLOURS)
+            axes.plot(
+                *zip(*points, strict=True), color=COLOURS[at], marker=MARKERS[at], markersize=4, linewidth=1.4,
+                markevery=max(1, len(points) // 8), linestyle=LINES[(curve.seed - 1) % len(LINES)],
+            )  # fmt: skip
+    axes.set(title="Temperature that the loss trains", xlabel="epoch", ylabel="temperature")
 
 
 def _draw_curve(losses: Axes, scores: Axes, curve: Curve, *, named: bool) -> None:
@@ -181,7 +202,7 @@ def draw_calibration(numbers: Calibration) -> Figure:
             )
     _draw_fit(axes, numbers)
     axes.set(title=_calibration_title(numbers), xlabel="CV (out-of-fold MRR)", ylabel="public score")
-    axes.legend()
+    figure.legend(ncols=4, loc="outside lower center")  # no place among the points stays empty for long
     return figure
 
 
@@ -273,7 +294,7 @@ def draw_score_over_time(numbers: ScoreOverTime) -> Figure:
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.set(title="Scores over time (UTC)", ylabel="MRR")
-    axes.legend()
+    figure.legend(ncols=4, loc="outside lower center")  # no place among the points stays empty for long
     return figure
 
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from kaggle_kit.archive.records import Record
+from kaggle_kit.archive.records import Record, largest_gallery
 from kaggle_kit.cells import escaped
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ COLUMNS = (
     "ensemble",
     "cv",
     "cv_error",
+    "gallery_size",
     "public_score",
     "private_score",
     "difference",
@@ -37,6 +38,7 @@ COLUMNS = (
     "ref",
     "run",
     "leaks",
+    "comparable",
     "best",
 )
 RUN_COLUMNS = (
@@ -52,6 +54,7 @@ RUN_COLUMNS = (
     "ensemble",
     "cv",
     "cv_error",
+    "gallery_size",
     "train_seconds",
     "status",
     "sweep",
@@ -61,6 +64,7 @@ RUN_COLUMNS = (
     "difference",
     "submission",
     "leaks",
+    "comparable",
     "best",
 )
 DAY_COLUMNS = (
@@ -77,13 +81,16 @@ DAY_COLUMNS = (
     "train_seconds",
     "best",
 )
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""Characters by whose look at the beginning a spreadsheet takes text for a formula."""
+
 NOT_SENT = "not sent"
 """Shown for a submission that never left this machine, however valid its file is."""
 
 SORTS: dict[str, tuple[tuple[str, ...], bool]] = {
     "newest": (("created", "id"), True),
-    "best": (("public_score", "cv"), True),
-    "cv": (("cv",), True),
+    "best": (("public_score", "comparable", "cv"), True),
+    "cv": (("comparable", "cv"), True),
     "public": (("public_score",), True),
     "private": (("private_score",), True),
     "diff": (("difference",), True),
@@ -132,11 +139,14 @@ class HistoryTable:
         return max(scored, key=lambda row: row["public_score"], default=None)
 
     def to_csv(self) -> str:
-        """The table as CSV text with a header; nothing is rounded or padded."""
+        """The table as CSV text with a header; nothing is rounded or padded.
+
+        Text that a spreadsheet would take for a formula has an apostrophe before it: team names and messages are anybody's.
+        """
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows({name: _inert(row.get(name)) for name in self.columns} for row in self.rows)
         return text.getvalue()
 
     def to_frame(self) -> pandas.DataFrame:
@@ -178,14 +188,19 @@ class HistoryTable:
         return replace(self, rows=self.rows[:count])
 
 
-def history_table(records: Iterable[Record], *, runs: Mapping[str, Record] | None = None) -> HistoryTable:
+def history_table(
+    records: Iterable[Record], *, runs: Mapping[str, Record] | None = None, gallery_size: int | None = None
+) -> HistoryTable:
     """The history that submission records tell, newest first.
 
     Args:
         records: submission records, in any order.
         runs: runs by id, for what older submission records do not say of theirs.
+        gallery_size: of the competition: CVs of galleries of other sizes rank behind; that of the largest galleries when None.
     """
-    rows = [_row(record, runs or {}) for record in records]
+    records = list(records)
+    wanted = largest_gallery(records) if gallery_size is None else gallery_size
+    rows = [{**_row(record, runs or {}), **_measured(record, wanted)} for record in records]
     rows.sort(key=itemgetter("created", "id"))
     before = None
     for row in rows:
@@ -195,19 +210,24 @@ def history_table(records: Iterable[Record], *, runs: Mapping[str, Record] | Non
     return HistoryTable(COLUMNS, _best_marked(rows, "public_score")[::-1])
 
 
-def run_table(runs: Iterable[Record], submissions: Iterable[Record]) -> HistoryTable:
+def run_table(
+    runs: Iterable[Record], submissions: Iterable[Record], *, gallery_size: int | None = None
+) -> HistoryTable:
     """Training runs and ensembles, submitted or not, newest first.
 
     Args:
         runs: run records, in any order.
         submissions: submission records; each run shows its best one.
+        gallery_size: of the competition: CVs of galleries of other sizes rank behind; that of the largest galleries when None.
     """
+    runs = list(runs)
+    wanted = largest_gallery(runs) if gallery_size is None else gallery_size
     sent: dict[str, Record] = {}
     for one in submissions:
         name = one.get("run")
         if name and _status(one) != NOT_SENT and (name not in sent or _score(one) > _score(sent[name])):
             sent[name] = one
-    rows = [_run_row(run, sent.get(run.id)) for run in runs]
+    rows = [{**_run_row(run, sent.get(run.id)), **_measured(run, wanted)} for run in runs]
     return HistoryTable(RUN_COLUMNS, _best_marked(rows, "cv")).sorted("newest")
 
 
@@ -229,6 +249,18 @@ def made_by(pattern: str) -> Callable[[Mapping[str, Any]], bool]:
     return fits
 
 
+def _measured(record: Record, gallery_size: int) -> dict[str, Any]:
+    """How a record's CV was measured, and whether it can stand beside those in galleries of ``gallery_size``."""
+    comparable = None if record.cv is None else record.comparable(gallery_size)
+    return {
+        "cv": record.cv,
+        "cv_error": record.cv_error,
+        "gallery_size": record.gallery_size,
+        "leaks": bool(record.get("leaks")),
+        "comparable": comparable,
+    }
+
+
 def _row(record: Record, runs: Mapping[str, Record]) -> dict[str, Any]:
     get = record.get
     public, cv, seconds, place = get("public_score"), record.cv, get("train_seconds"), get("rank")
@@ -243,8 +275,6 @@ def _row(record: Record, runs: Mapping[str, Record]) -> dict[str, Any]:
         "seeds": get("seeds"),
         "refit": get("refit"),
         "ensemble": len(get("members") or ()) or None,
-        "cv": cv,
-        "cv_error": record.cv_error,
         "public_score": public,
         "private_score": get("private_score"),
         "difference": public - cv if public is not None and cv is not None else None,
@@ -254,7 +284,6 @@ def _row(record: Record, runs: Mapping[str, Record]) -> dict[str, Any]:
         "status": _status(record),
         "ref": get("ref"),
         "run": get("run"),
-        "leaks": bool(get("leaks")),
         "best": False,
     }
 
@@ -266,8 +295,6 @@ def _run_row(run: Record, sent: Record | None) -> dict[str, Any]:
     return facts | {
         "folds": (run.get("folds") or {}).get("count"),
         "ensemble": len(run.get("members") or ()) or 1,
-        "cv": cv,
-        "cv_error": run.cv_error,
         "status": run.state,
         "sweep": sweep.get("name"),
         "trial": sweep.get("trial"),
@@ -275,12 +302,11 @@ def _run_row(run: Record, sent: Record | None) -> dict[str, Any]:
         "private_score": None if sent is None else sent["private_score"],
         "difference": None if public is None or cv is None else public - cv,
         "submission": None if sent is None else sent.id,
-        "leaks": bool(run.get("leaks")),
     }
 
 
 def _day_row(day: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    best = max(rows, key=lambda row: (_low(row["public_score"]), _low(row["cv"])))
+    best = max(rows, key=lambda row: (_low(row["public_score"]), *by_cv(row)))
     place = next((row["rank"] for row in rows if row.get("rank") is not None), None)
     # of runs only: an ensemble's cost is that of runs which are counted already
     costs = [row["train_seconds"] for row in rows if row.get("kind") == "run" and row["train_seconds"] is not None]
@@ -292,14 +318,14 @@ def _day_row(day: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "message": best.get("message") or best.get("name"),
         "rank": place,
         "train_seconds": sum(costs) if costs else None,
-        "leaks": best.get("leaks"),
+        **{name: best.get(name) for name in ("leaks", "comparable", "gallery_size")},
     }
 
 
 def _best_marked(rows: list[dict[str, Any]], figure: str) -> list[dict[str, Any]]:
-    """The rows, each saying whether it is the best of all by ``figure``, and by CV among equals."""
+    """The rows, each saying whether it is the best of all by ``figure``, and by CV among equals; a CV ranks among comparable ones."""
     scored = [row for row in rows if row[figure] is not None]
-    best = max(scored, key=lambda row: (row[figure], _low(row["cv"])), default=None)
+    best = max(scored, key=by_cv if figure == "cv" else lambda row: (row[figure], *by_cv(row)), default=None)
     for row in rows:
         row["best"] = row is best
     return rows
@@ -312,6 +338,11 @@ def _status(record: Record) -> str:
 
 def _score(record: Record) -> float:
     return _low(record["public_score"])
+
+
+def by_cv(row: Mapping[str, Any]) -> tuple[float, ...]:
+    """What rows are ranked by, the highest the best, as ``Record.standing`` ranks records."""
+    return bool(row["comparable"]), 0 if row["comparable"] else row["gallery_size"] or 0, _low(row["cv"])
 
 
 def _low(value: float | None) -> float:
@@ -327,6 +358,11 @@ def _html_cell(value: Any, column: str) -> str:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     style = ' style="text-align: right"' if number else ""
     return f"<td{style}>{escaped(_shown(value, column))}</td>"
+
+
+def _inert(value: Any) -> Any:
+    """A value that no spreadsheet runs: see https://owasp.org/www-community/attacks/CSV_Injection."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
 def _shown(value: Any, column: str) -> str:

@@ -101,7 +101,7 @@ class Index:
     def drop(self) -> None:
         """Remove the index; the next listing makes it anew."""
         for suffix in ("", "-wal", "-shm", "-journal"):
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # also one that cannot be removed: records are then read one by one
                 self.path.with_name(self.path.name + suffix).unlink()
 
     def _load(self, form: str) -> dict[str, _Entry]:
@@ -165,4 +165,8 @@ def stamp_of(path: Path | str) -> Stamp | None:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except (
+        OSError
+    ):  # a link that leads to itself, a folder that may not be read: there is something, which cannot be read
+        return Stamp(0, 0, 0)
     return Stamp(status.st_ino, status.st_mtime_ns, status.st_size)

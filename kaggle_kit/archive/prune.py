@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kaggle_kit.archive.ids import timestamp
-from kaggle_kit.archive.records import Record, RecordStore, hold_lock
+from kaggle_kit.archive.records import Record, RecordStore, hold_lock, largest_gallery
 from kaggle_kit.archive.runs import RunStore
 from kaggle_kit.archive.submissions import SubmissionStore
 from kaggle_kit.errors import InterruptedWork, KaggleKitError, UsageError, storage_errors
@@ -148,6 +148,12 @@ def kept_ids(records: list[Record], rule: Keeps, score: Callable[[Record], Any])
     return {record.id for record in [*records[: rule.keep_newest], *best]}
 
 
+def by_cv_of(runs: Iterable[Record]) -> Callable[[Record], Any]:
+    """What runs are ranked by, None for one without a CV; those of smaller galleries come behind."""
+    size = largest_gallery(runs)
+    return lambda run: None if run.cv is None else run.standing(size)
+
+
 def old_records(store: RecordStore, kept_ids: set[str], rule: Keeps) -> Iterator[Record]:
     """The records that are not kept, and old enough."""
     limit = store.clock() - timedelta(days=rule.older_than_days)
@@ -182,7 +188,7 @@ def _submission_items(
 def _checkpoint_items(
     submissions: SubmissionStore, runs: RunStore, kept_submissions: set[str], rule: PruneRule
 ) -> Iterator[PruneItem]:
-    kept_runs = kept_ids(runs.list(), rule, lambda run: run.cv)
+    kept_runs = kept_ids(runs.list(), rule, by_cv_of(runs.list()))
     needed = {
         member.get("run")
         for record in submissions.list()

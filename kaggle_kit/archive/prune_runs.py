@@ -14,6 +14,7 @@ from kaggle_kit.archive.prune import (
     STATES,
     PruneItem,
     PrunePlan,
+    by_cv_of,
     items_of,
     kept_ids,
     old_records,
@@ -58,7 +59,7 @@ def plan_prune_runs(
     plan = PrunePlan()
     records = [run for run in runs.list() if run["kind"] == "run"]
     finished = [run for run in records if run.state == "done"]
-    kept = kept_ids(finished, rule, lambda run: run.cv) | _referred_to(submissions, runs)
+    kept = kept_ids(finished, rule, by_cv_of(finished)) | _referred_to(submissions, runs)
     kept |= {run.id for run in records for name in needed if run.id.startswith(name)}
     for run in old_records(runs, set(), rule):
         if run["kind"] != "run":

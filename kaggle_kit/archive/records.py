@@ -6,11 +6,10 @@ import builtins
 import copy
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
-from operator import itemgetter
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,6 +34,9 @@ from kaggle_kit.version import VERSION
 
 if TYPE_CHECKING:  # the history of thousands must open at once
     from kaggle_kit.competition import Competition
+
+CLOCKS_APART = timedelta(hours=1)
+"""How far the clocks of two machines may be apart before a record of one counts as dated in the future on the other."""
 
 INDEX_NAME = "index.sqlite"
 
@@ -103,6 +105,26 @@ class Record(Mapping[str, Any]):
         return cv.get("error") if isinstance(cv, dict) else self._fields.get("cv_error")
 
     @property
+    def gallery_size(self) -> int | None:
+        """Images in the galleries that ``cv`` was measured in; None where it is not known."""
+        cv = self._fields.get("cv")
+        about = cv if isinstance(cv, dict) else self._fields.get("basis") or {}
+        return about.get("gallery_size")
+
+    def comparable(self, gallery_size: int) -> bool:
+        """Whether ``cv`` can stand beside others measured in galleries of ``gallery_size``: of that size, and from folds without leaks.
+
+        The fewer images a gallery holds the easier it is: one of a single image scores 1.0 whatever is predicted.
+        """
+        return self.gallery_size in (gallery_size, None) and not self._fields.get("leaks")
+
+    def standing(self, gallery_size: int) -> tuple[bool, int, float]:
+        """What records are ranked by, the highest the best: those that are comparable first, then by the galleries' size, then by CV."""
+        score = float("-inf") if self.cv is None else self.cv
+        comparable = self.comparable(gallery_size)
+        return comparable, 0 if comparable else self.gallery_size or 0, score
+
+    @property
     def revision(self) -> int:
         """How often it was written; tells whether someone else wrote it meanwhile."""
         return self._fields.get("revision", 0)
@@ -118,6 +140,11 @@ class Record(Mapping[str, Any]):
     def to_dict(self) -> dict[str, Any]:
         """A copy of all fields, as plain data."""
         return copy.deepcopy(self._fields)
+
+
+def largest_gallery(records: Iterable[Record]) -> int:
+    """Images in the largest galleries that a CV was measured in; 0 where none are known."""
+    return max((one.gallery_size or 0 for one in records), default=0)
 
 
 @dataclass(frozen=True)
@@ -349,7 +376,7 @@ class RecordStore:
                 records.append(self._parse(record_id, content))
             except KaggleKitError as error:
                 broken.append(Broken(record_id, self._path(record_id), error.message, error.hint))
-        records.sort(key=lambda record: (record.created, record.id), reverse=True)
+        records.sort(key=self._by_age(), reverse=True)
         return Listing(records, sorted(broken, key=lambda one: one.id))
 
     def overview(self) -> Listing:
@@ -359,7 +386,7 @@ class RecordStore:
             Broken(row["id"], self._path(row["id"]), row["broken"], row["hint"]) for row in rows if "broken" in row
         ]
         whole = [row for row in rows if "broken" not in row] if broken else rows
-        whole.sort(key=itemgetter("created", "id"), reverse=True)
+        whole.sort(key=self._by_age(), reverse=True)
         return Listing([Record(row, self.folder) for row in whole], sorted(broken, key=lambda one: one.id))
 
     def _shorts(self) -> builtins.list[dict[str, Any]]:
@@ -379,6 +406,11 @@ class RecordStore:
             return orjson.dumps({"id": record_id, "broken": error.message, "hint": error.hint})
         return orjson.dumps({name: _part(record, name) for name in ("id", "created", "state", *self.listed)})
 
+    def _by_age(self) -> Callable[[Mapping[str, Any]], tuple[bool, str, str]]:
+        """What newest first goes by: one dated in the future, by a clock that was wrong, must not stand before all that come after it."""
+        latest = timestamp(self.clock() + CLOCKS_APART)
+        return lambda record: (record["created"] <= latest, record["created"], record["id"])
+
     def reindex(self) -> Listing:
         """Make the index anew from the records, and list them."""
         self.index.drop()
@@ -393,7 +425,8 @@ class RecordStore:
 
     def _stamps(self) -> dict[str, Stamp]:
         try:
-            names = [name for name in os.listdir(self.folder) if not name.startswith(".")]
+            with storage_errors(self.folder, "reading"):
+                names = [name for name in os.listdir(self.folder) if not name.startswith(".")]
         except FileNotFoundError:
             return {}
         stamps = {name: stamp_of(f"{self.folder}/{name}/{self.file_name}") for name in names}

@@ -14,7 +14,7 @@ import numpy as np
 
 from kaggle_kit.competition import SubmissionFormat
 from kaggle_kit.errors import DataError, MissingError
-from kaggle_kit.files import atomic_writer, sha256_of
+from kaggle_kit.files import atomic_writer, sha256_of, write_npy
 from kaggle_kit.submission import WritingFormat, WrittenFile, vectors_sha256, write_submission
 from kaggle_kit.submission.writer import COMPRESSIONS, member_name
 
@@ -39,8 +39,7 @@ SAME_DIRECTION = 1e-6
 def save_vectors(folder: Path, ids: Sequence[Any] | np.ndarray, vectors: np.ndarray) -> dict[str, Any]:
     """Keep ids (n,) and vectors (n, d) float32; returns the facts for the record's ``vectors``."""
     for name, array in ((IDS_NAME, np.asarray(ids)), (VECTORS_NAME, np.ascontiguousarray(vectors, dtype=np.float32))):
-        with atomic_writer(folder / name) as file:
-            np.lib.format.write_array(file, array, allow_pickle=False)
+        write_npy(folder / name, array)
     return {"sha256": vectors_sha256(vectors), "rows": len(vectors), "dimension": int(vectors.shape[1])}
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from kaggle_kit.archive.fields import is_count, is_moment
 from kaggle_kit.archive.ids import timestamp, utc_now
 from kaggle_kit.errors import KaggleKitError
 from kaggle_kit.files import OWNER_ONLY, read_json, write_json
@@ -23,11 +25,21 @@ class Standing:
 
 
 def read_standings(folder: Path, slug: str) -> list[Standing]:
-    """Every place that was looked up, oldest first; a file that cannot be read counts as none."""
+    """Every place that was looked up, oldest first; a file or an entry that cannot be read counts as none."""
     try:
-        return [Standing(one["at"], one["rank"], one.get("teams")) for one in read_json(_path(folder, slug))]
-    except (KaggleKitError, KeyError, TypeError, AttributeError):
+        entries = read_json(_path(folder, slug))
+    except KaggleKitError:
         return []
+    if not isinstance(entries, list):
+        return []
+    return [Standing(one["at"], one["rank"], one.get("teams")) for one in entries if _is_standing(one)]
+
+
+def _is_standing(entry: Any) -> bool:
+    """Whether an entry is whole: the file is anybody's to edit, and to damage."""
+    if not isinstance(entry, dict) or not is_moment(entry.get("at")) or not is_count(entry.get("rank")):
+        return False
+    return entry.get("teams") is None or is_count(entry["teams"])
 
 
 def add_standing(folder: Path, slug: str, rank: int, teams: int | None) -> None:
@@ -47,7 +59,7 @@ def read_limit(folder: Path, slug: str) -> int | None:
         limit = read_json(_limit_path(folder, slug))["per_day"]
     except (KaggleKitError, KeyError, TypeError):
         return None
-    return limit if isinstance(limit, int) else None
+    return limit if is_count(limit) else None
 
 
 def remember_limit(folder: Path, slug: str, per_day: int) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kaggle_kit.archive.fields import Field, Number
+from kaggle_kit.archive.fields import Field, Number, Types
 from kaggle_kit.archive.ids import timestamp
 from kaggle_kit.archive.migrations import Migrations
-from kaggle_kit.archive.records import Record, RecordStore, hold_lock
-from kaggle_kit.archive.runs import inside
+from kaggle_kit.archive.records import Listing, Record, RecordStore, hold_lock
+from kaggle_kit.archive.runs import BASIS, MEMBER, PROVENANCE, inside
 from kaggle_kit.errors import DuplicateError, InterruptedWork, MissingError, UsageError
 
 if TYPE_CHECKING:  # numpy and the writer are needed for vectors only, and the history of thousands must open at once
@@ -33,18 +33,35 @@ NEXT_STATES: dict[str, tuple[str, ...]] = {
 }
 """Which states may follow a state; staying in one is always allowed."""
 
+ELSEWHERE = "elsewhere"
+"""Origin of a submission that was found at the service: from its web page, or from another machine's archive."""
+
 UNSENT_STATES = ("built", "valid", "failed")
 """States in which a submission without a number never reached Kaggle."""
+
+FILE: Mapping[str, Types] = {
+    "name": str, "member": str, "sha256": str, "size": int, "format": str, "content_sha256": str, "columns": dict,
+}  # fmt: skip
+VECTORS: Mapping[str, Types] = {"sha256": str, "rows": int, "dimension": int}
+PLACE: Mapping[str, Types] = {"rank": int, "teams": int}
+STEP: Mapping[str, Types] = {"state": str, "at": str, "note": str}
+UPLOAD: Mapping[str, Types] = {"token": str, "asked": bool, "before": dict}
+KERNEL: Mapping[str, Types] = {"kernel": str, "version": int, "file": str}
+DIGITS_LOSS: Mapping[str, Types] = {
+    "digits": int, "ranked": int, "changed": int, "mrr": Number, "mrr_rounded": Number,
+}  # fmt: skip
 
 SUBMISSION_FIELDS = {
     "id": Field(str, "the folder's name", required=True),
     "competition": Field(str, "slug", required=True),
     "rehearsal": Field(bool, "sent to a rehearsal server, not to Kaggle", False, required=True),
-    "created": Field(str, "ISO 8601, UTC", required=True),
+    "created": Field(str, "ISO 8601, UTC", required=True, moment=True),
     "state": Field(str, " | ".join(NEXT_STATES), "built", required=True),
     "message": Field(str, "what the user said about it", ""),
     "description": Field(str, "what Kaggle was told", ""),
-    "members": Field(list, "runs averaged: run and weight each", []),
+    "run": Field(str, "id of the run or ensemble behind it"),
+    "made_from": Field(str, "name of the file that was sent as it was"),
+    "members": Field(list, "runs averaged: run and weight each", [], inside=MEMBER),
     "translator": Field(str, "name; of an ensemble, those of its members"),
     "folds": Field(int, "number of folds"),
     "seeds": Field(int, "how many seeds each fold was trained with"),
@@ -56,21 +73,25 @@ SUBMISSION_FIELDS = {
         dict,
         "what cv was measured on: gallery_size, train_sha256, folds, folds_by, folds_digest, captions an image",
         {},
+        inside=BASIS,
     ),
     "train_seconds": Field(Number, "seconds of training behind it, all runs together"),
-    "file": Field(dict, "name, sha256, size, format, content_sha256, columns", {}),
-    "vectors": Field(dict, "sha256, rows, dimension; of a file without vectors the content's sha256 alone", {}),
+    "file": Field(dict, "name, sha256, size, format, content_sha256, columns", {}, inside=FILE),
+    "vectors": Field(
+        dict, "sha256, rows, dimension; of a file without vectors the content's sha256 alone", {}, inside=VECTORS
+    ),
     "ref": Field((int, str), "Kaggle's reference"),
+    "origin": Field(str, f"{ELSEWHERE}: found at the service, not sent from this archive"),
     "kaggle_status": Field(str, "Kaggle's own status"),
     "public_score": Field(Number, "as Kaggle scored it"),
     "private_score": Field(Number, "known after the deadline"),
-    "rank": Field(dict, "on the public leaderboard when the score came: rank, teams"),
+    "rank": Field(dict, "on the public leaderboard when the score came: rank, teams", inside=PLACE),
     "error_description": Field(str, "Kaggle's reason when it failed"),
-    "history": Field(list, "state, at (UTC), note", []),
-    "provenance": Field(dict, "git, versions, argv, config and data hashes", {}),
-    "upload": Field(dict, "what is needed to find out what became of an upload", {}),
-    "kernel": Field(dict, "of a notebook's output: owner/slug, version, file"),
-    "digits_loss": Field(dict, "what fewer digits cost, measured out of fold"),
+    "history": Field(list, "state, at (UTC), note", [], inside=STEP),
+    "provenance": Field(dict, "git, versions, argv, config and data hashes", {}, inside=PROVENANCE),
+    "upload": Field(dict, "what is needed to find out what became of an upload", {}, inside=UPLOAD),
+    "kernel": Field(dict, "of a notebook's output: owner/slug, version, file", inside=KERNEL),
+    "digits_loss": Field(dict, "what fewer digits cost, measured out of fold", inside=DIGITS_LOSS),
     "final": Field(dict, "chosen as a final submission: when, why, by whom"),
     "pruned": Field(list, "what was dropped to save space, and when", []),
 }
@@ -85,12 +106,28 @@ class SubmissionStore(RecordStore):
     fields: ClassVar = SUBMISSION_FIELDS
     listed: ClassVar[tuple[str, ...]] = (
         "competition", "rehearsal", "message", "run", "members", "translator", "folds", "seeds", "refit", "cv", "cv_error",
-        "leaks", "basis", "train_seconds", "ref", "public_score", "private_score", "rank", "error_description", "final",
+        "leaks", "basis", "train_seconds", "ref", "origin", "public_score", "private_score", "rank", "error_description", "final",
     )  # fmt: skip
     migrations: ClassVar[Migrations] = SUBMISSION_MIGRATIONS
 
     def _how_to_make_one(self) -> str:
         return "kk submit makes one"
+
+    # --- finding submissions
+
+    def scan(self) -> Listing:
+        """As in the base, each submission once: see :func:`without_copies`."""
+        listing = super().scan()
+        return Listing(without_copies(listing.records), listing.broken)
+
+    def overview(self) -> Listing:
+        """As in the base, each submission once: see :func:`without_copies`."""
+        listing = super().overview()
+        return Listing(without_copies(listing.records), listing.broken)
+
+    def every(self, *, where: Callable[[Record], bool]) -> list[Record]:
+        """The readable records for which ``where`` is true, copies of one submission among them."""
+        return [one for one in super().scan().records if where(one)]
 
     # --- making submissions
 
@@ -195,7 +232,7 @@ class SubmissionStore(RecordStore):
                 stack.enter_context(hold_lock(self.folder / f"sending-{competition}.lock", timeout_s, competition))
             except InterruptedWork:
                 raise DuplicateError(
-                    f"another kk submit to {competition} is under way",
+                    f"another kk submit or kk sync of {competition} is under way",
                     "wait until it has ended; kk leaderboard shows what became of it",
                 ) from None
             yield
@@ -271,6 +308,31 @@ class SubmissionStore(RecordStore):
         return (facts.get("rows"), facts.get("dimension")) == vectors.shape and sent.same_direction(
             record.folder, vectors
         )
+
+
+def without_copies(records: Sequence[Record]) -> list[Record]:
+    """``records`` with one of each submission at the service, in their order.
+
+    Where the archives of two machines were merged, the one that sent a submission has a record of it, and the other found it at the
+    service: the record of the sender counts, else the oldest.
+    """
+    numbers = [(one["competition"], one["rehearsal"], str(one["ref"])) for one in records if one["ref"] is not None]
+    if len(set(numbers)) == len(numbers):
+        return list(records)
+    best: dict[tuple[str, bool, str], Record] = {}
+    for number, one in zip(numbers, (one for one in records if one["ref"] is not None), strict=True):
+        if number not in best or _outranks(one, best[number]):
+            best[number] = one
+    kept = {one.id for one in best.values()}
+    return [one for one in records if one["ref"] is None or one.id in kept]
+
+
+def _outranks(one: Record, other: Record) -> bool:
+    return (one.get("origin") == ELSEWHERE, one.created, one.id) < (
+        other.get("origin") == ELSEWHERE,
+        other.created,
+        other.id,
+    )
 
 
 def may_have_been_sent(record: Record) -> bool:

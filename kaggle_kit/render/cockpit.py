@@ -9,7 +9,7 @@ from rich.text import Text
 
 from kaggle_kit.render.tables import Column, Grid
 from kaggle_kit.render.text import clean, clock, day, number, signed
-from kaggle_kit.render.views import View, leaks_note, line, score
+from kaggle_kit.render.views import View, line, marks_note, score
 
 BEST = "*"
 STYLES = {"failed": "red", "not sent": "dim", "interrupted": "yellow"}
@@ -46,7 +46,7 @@ def history(table: Any) -> View:
     )
     if best is not None:
         yield Text(f"{BEST} best public score", style="dim")
-    yield from leaks_note(table.rows)
+    yield from marks_note(table.rows)
     yield from _notes(table)
 
 
@@ -82,7 +82,7 @@ def runs_history(table: Any) -> View:
     )
     if best is not None:
         yield Text(f"{BEST} best CV", style="dim")
-    yield from leaks_note(table.rows)
+    yield from marks_note(table.rows)
     yield from _notes(table)
 
 
@@ -116,7 +116,7 @@ def days(table: Any, *, what: str = "Submissions") -> View:
     )
     if best is not None:
         yield Text(f"{BEST} best {'CV' if by_cv else 'public score'}", style="dim")
-    yield from leaks_note(table.rows)
+    yield from marks_note(table.rows)
     yield from _notes(table)
 
 
@@ -180,7 +180,7 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cv(row: Mapping[str, Any]) -> str:
-    return score(row.get("cv"), row.get("cv_error"), leaks=row.get("leaks"))
+    return score(row.get("cv"), row.get("cv_error"), leaks=row.get("leaks"), comparable=row.get("comparable"))
 
 
 def _folds(row: Mapping[str, Any]) -> str:

@@ -31,22 +31,32 @@ def pairs(items: Mapping[str, Any]) -> Grid:
     return Grid((Column("name", ""), Column("value", "", least=20)), rows, wrap=True, heading=False)
 
 
-def score(value: Any, error: Any = None, *, leaks: Any = None) -> str:
-    """``0.7321 ± 0.0060``; empty without a value; an exclamation mark where the folds behind it leak."""
+def score(value: Any, error: Any = None, *, leaks: Any = None, comparable: bool | None = True) -> str:
+    """``0.7321 ± 0.0060``; empty without a value; marked where the folds behind it leak, or it is of galleries of another size."""
     shown = number(value)
     shown = f"{shown} ± {number(error)}" if shown and number(error) else shown
-    return f"{shown}{LEAKS}" if shown and leaks else shown
+    mark = LEAKS if leaks else OTHER_GALLERIES if comparable is False else ""
+    return f"{shown}{mark}" if shown else ""
 
 
 LEAKS = "!"
 """Behind a CV whose folds had look-alikes on both sides."""
+OTHER_GALLERIES = "~"
+"""Behind a CV that was measured in galleries of another size than the competition's."""
 
 
-def leaks_note(rows: Sequence[Mapping[str, Any]]) -> View:
-    """What the mark means, where there is one."""
+def marks_note(rows: Sequence[Mapping[str, Any]]) -> View:
+    """What the marks behind CVs mean, where there are any."""
     if any(row.get("leaks") for row in rows):
         yield Text(
             f"{LEAKS} the folds leak: look-alikes on both sides of the splits make this CV too high", style="dim"
+        )
+    other = {row["gallery_size"] for row in rows if row.get("comparable") is False and not row.get("leaks")}
+    if other:
+        sizes = ", ".join(f"{size:,}" for size in sorted(other))
+        yield Text(
+            f"{OTHER_GALLERIES} in galleries of another size ({sizes}): does not rank with the others",
+            style="dim",
         )
 
 
@@ -188,7 +198,8 @@ def _selection(selection: Mapping[str, Any]) -> View:
 
 def runs(rows: Sequence[Mapping[str, Any]]) -> View:
     """A list of runs and ensembles."""
-    flat = [_flat(row) for row in rows]
+    largest = max(((row.get("cv") or {}).get("gallery_size") or 0 for row in rows), default=0)
+    flat = [_flat(row, largest) for row in rows]
     yield Grid(
         (
             Column("id", "Run"),
@@ -203,17 +214,20 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> View:
         flat,
         empty="no runs yet; kk train makes one",
     )
-    yield from leaks_note(flat)
+    yield from marks_note(flat)
 
 
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's record as one row of a table."""
+def _flat(row: Mapping[str, Any], largest: int) -> dict[str, Any]:
+    """A run's record as one row of a table; the galleries of others are as large as ``largest``."""
     cv = row.get("cv") or {}
+    size = cv.get("gallery_size")
     return {
         **row,
         "folds": _folds(row),
-        "cv": score(cv.get("mrr"), leaks=row.get("leaks")),
+        "cv": score(cv.get("mrr"), leaks=row.get("leaks"), comparable=size in (None, largest)),
         "cv_error": cv.get("error"),
+        "gallery_size": size,
+        "comparable": size in (None, largest),
     }
 
 
@@ -235,7 +249,7 @@ def comparison(table: Any) -> View:
         ),
         [{**row, "cv": score(row["cv"], leaks=row["leaks"]), "interval": _interval(row)} for row in table.rows],
     )
-    yield from leaks_note(table.rows)
+    yield from marks_note(table.rows)
 
 
 def curve(table: Any) -> View:
@@ -254,7 +268,7 @@ def curve(table: Any) -> View:
         ),
         [{**row, "cv": score(row["cv"], leaks=row["leaks"]), "interval": _interval(row)} for row in table.rows],
     )
-    yield from leaks_note(table.rows)
+    yield from marks_note(table.rows)
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from kaggle_kit.archive import (
 )
 from kaggle_kit.archive.ids import timestamp, utc_now
 from kaggle_kit.config import Project
-from kaggle_kit.errors import UsageError
+from kaggle_kit.errors import CredentialsError, UsageError
 from kaggle_kit.progress import SILENCE, Progress
 
 if TYPE_CHECKING:  # the client takes longer to import than thousands of records to read
@@ -64,7 +64,9 @@ def history(
         UsageError: no such order, or no such time.
     """
     records = _own(SubmissionStore(project.submissions_dir), project, rehearsals=rehearsals, progress=progress)
-    table = history_table(records, runs=_runs_of_older(project, records))
+    table = history_table(
+        records, runs=_runs_of_older(project, records), gallery_size=project.settings.competition.gallery_size
+    )
     notes = _standing_notes(project) if not rehearsals else ()
     return _arranged(replace(table, notes=notes), sort, reverse, top, translator, since, days=days)
 
@@ -88,7 +90,8 @@ def run_history(
     """
     submissions = _own(SubmissionStore(project.submissions_dir), project, rehearsals=rehearsals, progress=progress)
     runs = _own(RunStore(project.models_dir), project, rehearsals=rehearsals, progress=progress)
-    return _arranged(run_table(runs, submissions), sort, reverse, top, translator, since, days=days)
+    table = run_table(runs, submissions, gallery_size=project.settings.competition.gallery_size)
+    return _arranged(table, sort, reverse, top, translator, since, days=days)
 
 
 def public_board(
@@ -109,13 +112,21 @@ def public_board(
 
     slug = project.settings.competition.slug
     service = connect(project, service, progress=progress)
-    rows, own = service.leaderboard(slug), own_teams(service, slug)
+    rows, own = service.leaderboard(slug), _own_teams_if_shown(service, slug, progress)
     rank = None if own else service.competition(slug).user_rank
     listed = [_row(row, own=row.team in own or row.rank == rank) for row in rows]
     _measure_gaps(listed)
     shown = [row for row in listed if top is None or row["rank"] <= top or row["own"]]
     notes = tuple(_place_note(row, len(listed)) for row in listed if row["own"] and row["score"] is not None)
     return HistoryTable(BOARD_COLUMNS, shown, notes)
+
+
+def _own_teams_if_shown(service: KaggleService, slug: str, progress: Progress) -> set[str]:
+    try:
+        return own_teams(service, slug)
+    except CredentialsError as error:  # a token that may only read sees the board all the same
+        progress.note(f"the own submissions are not shown ({error.message}); the own team is told by its rank")
+        return set()
 
 
 def own_teams(service: KaggleService, slug: str) -> set[str]:
@@ -141,19 +152,18 @@ def moment_of(since: str | datetime | timedelta, now: datetime) -> datetime:
     Raises:
         UsageError: it means none.
     """
-    if isinstance(since, timedelta):
-        return now - since
-    if isinstance(since, str):
-        span = _SPAN.fullmatch(since.strip().lower())
-        try:
-            if span:
-                return now - timedelta(**{_UNITS[span[2]]: float(span[1])})
-            since = datetime.fromisoformat(since.strip())
-        except (ValueError, OverflowError):
-            raise UsageError(
-                f"{since!r} is no time to begin from", "give a date such as 2026-11-01, or a span such as 7d, 12h or 2w"
-            ) from None
-    return since.astimezone()  # without a zone it is the local time, as tables show it
+    try:
+        if isinstance(since, str) and (span := _SPAN.fullmatch(since.strip().lower())):
+            since = timedelta(**{_UNITS[span[2]]: float(span[1])})
+        if isinstance(since, timedelta):
+            return now - since
+        moment = datetime.fromisoformat(since.strip()) if isinstance(since, str) else since
+        return moment.astimezone(UTC)  # without a zone it is the local time, as tables show it
+    except (ValueError, OverflowError):  # no date, or one that no calendar holds in another time zone
+        raise UsageError(
+            f"{str(since)!r} is no time to begin from",
+            "give a date such as 2026-11-01, or a span such as 7d, 12h or 2w",
+        ) from None
 
 
 def _own(store: RecordStore, project: Project, *, rehearsals: bool, progress: Progress) -> list[Record]:

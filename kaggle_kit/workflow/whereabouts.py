@@ -53,7 +53,8 @@ class Whereabouts:
         missing: required files that are nowhere here.
         runs: finished runs and ensembles.
         last_run: the newest of any state; None without runs.
-        best_cv: the best out-of-fold MRR; None without finished runs.
+        best_cv: the out-of-fold MRR of the run that ranks first, in galleries as large as the competition's if any is; None without
+            finished runs.
         submissions: how many were made.
         last_submission: the newest; None without any.
         best_public: the best public score; None without scores.
@@ -101,7 +102,7 @@ class Whereabouts:
 
 def whereabouts(project: Project, *, environ: Mapping[str, str] = os.environ) -> Whereabouts:
     """Where the project stands, from its files and archives; nothing is asked of the service."""
-    competition = project.settings.competition
+    competition, size = project.settings.competition, project.settings.competition.gallery_size
     runs, sent = _own(RunStore(project.models_dir), project), _own(SubmissionStore(project.submissions_dir), project)
     done = [run for run in runs if run.state == "done"]
     today = datetime.now(UTC).strftime("%Y-%m-%d")
@@ -117,7 +118,7 @@ def whereabouts(project: Project, *, environ: Mapping[str, str] = os.environ) ->
         missing=missing,
         runs=len(done),
         last_run=_last_run(runs[0]) if runs else None,
-        best_cv=max((cv for run in done if (cv := run.cv) is not None), default=None),
+        best_cv=max(done, key=lambda run: run.standing(size)).cv if done else None,
         submissions=len(sent),
         last_submission=_last_submission(sent[0]) if sent else None,
         best_public=max((one["public_score"] for one in sent if one["public_score"] is not None), default=None),
@@ -149,7 +150,8 @@ def _next(
     submitted = {one.get("run") for one in sent if one.state in ("scored", *COUNTED)}
     waiting = [run for run in done if run.id not in submitted]
     if waiting and left != 0:
-        best = max(waiting, key=lambda run: run.cv or 0.0)
+        size = project.settings.competition.gallery_size
+        best = max(waiting, key=lambda run: run.standing(size))
         return f'kk submit {best.id} -m "…"', "sends the best run that was not sent yet"
     single = [run for run in done if not run["members"]]
     if len(single) > 1 and not any(run["members"] for run in done):

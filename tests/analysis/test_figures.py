@@ -107,6 +107,14 @@ def test_both_sides_of_learning_curves_show_the_same_epochs_where_only_the_last_
     assert [axes.get_xlim() for axes in figure.axes] == [(0.5, 5.5)] * 2
 
 
+def test_trained_temperature_has_a_place_of_its_own():
+    member_of_one = member(0, 5, 5)
+    for number, line in enumerate(member_of_one["history"]):
+        line["temperature"] = 0.07 - 0.01 * number
+    figure = history_figures.draw_learning_curves(history_figures.learning_curves("run", [member_of_one], 5))
+    assert [round(value, 3) for value in figure.axes[2].get_lines()[0].get_ydata()] == [0.07, 0.06, 0.05, 0.04, 0.03]
+
+
 def test_learning_curves_fit_the_figure_and_tell_seeds_apart():
     members = [{**member(fold, 7, 5), "seed_number": seed} for fold in range(5) for seed in range(3)]
     run = "20261123-213326-subspace_mlp-943c57"

@@ -83,3 +83,13 @@ def test_html_escapes_what_came_from_outside_and_marks_the_best(three: list[Reco
     assert "&lt;script&gt;c" in page
     assert page.count("font-weight: bold") == 1
     assert "0.87500" in page.split("font-weight: bold")[1]
+
+
+@pytest.mark.parametrize("message", ["=cmd|' /C calc'!A0", "+1", "-1+1", "@SUM(1)", "\t=1"])
+def test_csv_holds_no_formula_that_a_spreadsheet_would_run(
+    submissions: SubmissionStore, build: Build, vectors: np.ndarray, message: str
+) -> None:
+    build(vectors, "scored", message=message, public_score=-0.5, ref=1)
+    (read,) = csv.DictReader(io.StringIO(history_table(submissions.list()).to_csv()))
+    assert read["message"] == f"'{message}"
+    assert read["public_score"] == "-0.5"

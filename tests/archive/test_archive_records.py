@@ -148,7 +148,7 @@ def test_parallel_updates_lose_nothing(runs: RunStore) -> None:
             while True:
                 record = runs.read(run_id)
                 try:
-                    runs.update(record, fold_scores=[*record["fold_scores"], number])
+                    runs.update(record, left_out=[*record["left_out"], number])
                 except RecordChanged:
                     continue
                 break
@@ -158,7 +158,7 @@ def test_parallel_updates_lose_nothing(runs: RunStore) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(runs.read(run_id)["fold_scores"]) == sorted([0, 1, 2, 3] * 10)
+    assert sorted(runs.read(run_id)["left_out"]) == sorted([0, 1, 2, 3] * 10)
 
 
 def test_broken_records_are_reported_and_left_alone(runs: RunStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from kaggle_kit.archive import Record, RecordChanged, SubmissionStore
 from kaggle_kit.archive.submissions import NEXT_STATES, may_have_been_sent
 from kaggle_kit.competition import Competition, SubmissionFormat
-from kaggle_kit.errors import DataError, DuplicateError, MissingError, UsageError
+from kaggle_kit.errors import DataError, DiskFullError, DuplicateError, MissingError, UsageError
 from kaggle_kit.files import sha256_of
 from kaggle_kit.submission import read_vectors, vectors_sha256, write_submission
 
@@ -85,6 +86,20 @@ def test_adopted_submission_needs_no_file(submissions: SubmissionStore) -> None:
         submissions.file_of(record)
     with pytest.raises(MissingError, match="are not kept any more"):
         submissions.vectors(record)
+
+
+def test_vectors_that_the_disk_cuts_short_are_told_and_make_no_submission(
+    submissions: SubmissionStore, build: Build, vectors: np.ndarray
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(DiskFullError, match=r"disk full while writing .*vectors\.npy"):
+            build(np.tile(vectors, (1, 100)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert submissions.list() == []
+    assert not list(submissions.folder.rglob("*vectors*"))
 
 
 @pytest.mark.parametrize(("digits", "compress"), [(None, None), (4, None), (None, "zip"), (6, "gz")])
@@ -221,7 +236,7 @@ def test_only_one_may_send_to_a_competition(submissions: SubmissionStore) -> Non
     other = SubmissionStore(submissions.folder)
     with submissions.sending("aml-competition"):
         with (
-            pytest.raises(DuplicateError, match="another kk submit to aml-competition is under way"),
+            pytest.raises(DuplicateError, match="another kk submit or kk sync of aml-competition is under way"),
             other.sending("aml-competition"),
         ):
             pass

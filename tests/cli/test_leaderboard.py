@@ -150,7 +150,7 @@ def test_star_stays_with_the_best_of_all(kk, submitted):
     assert "*" not in kk("leaderboard", "--translator", "mlp").out
 
 
-@pytest.mark.parametrize("since", ["yesterday", "7y", "2026-13-01", "99999999999w"])
+@pytest.mark.parametrize("since", ["yesterday", "7y", "2026-13-01", "99999999999w", "0001-01-01"])
 def test_time_that_is_none_is_refused(kk, since):
     outcome = kk("leaderboard", "--since", since)
     assert outcome.code == 2

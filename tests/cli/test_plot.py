@@ -61,6 +61,17 @@ def test_plot_of_a_trained_network_has_the_curves_of_its_folds(tiny, kk):  # noq
     assert found["curves"][0]["validation_mrr"] == [line["validation_mrr"] for line in member["history"]]
 
 
+def test_temperature_that_the_loss_trains_is_kept_by_epoch_and_drawn_beside_the_curves(tiny, kk):  # noqa: F811
+    train = ("train", "--translator", "mlp", "--loss", "infonce_symmetric", "--epochs", "3", "-q")
+    learnt = ("--set", "loss.learnable_temperature=true", "--set", "train.learning_rate=0.01")
+    assert kk(*train, *learnt).code == 0
+    curves = kk("plot", "learning-curves", "--json").json["numbers"]["curves"]
+    first, *_, last = curves[0]["temperature"]
+    assert (first, last) != (pytest.approx(0.07), pytest.approx(first))
+    assert kk(*train).code == 0
+    assert kk("plot", "learning-curves", "--json").json["numbers"]["curves"][0]["temperature"] == [None] * 3
+
+
 def test_plot_what_matters_in_a_sweep(tiny, kk, write):  # noqa: F811
     pytest.importorskip("optuna")
     assert kk("plot", "importances").code == 8  # there is no sweep yet

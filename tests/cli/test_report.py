@@ -61,7 +61,7 @@ def submissions(folder: Path, count: int, message: str = "try", *, scored: bool 
         name = f"{first.id}-{number}"
         created = f"2026-01-{1 + number % 28:02d}T{number % 24:02d}:00:00.000Z"
         scores = {"cv": 0.4 + number * 1e-5, "public_score": 0.41 + number * 1e-5 if scored else None}
-        made = {**done, "id": name, "created": created, "message": f"{message} {number}", **scores}
+        made = {**done, "id": name, "ref": 1 + number, "created": created, "message": f"{message} {number}", **scores}
         (store.folder / name).mkdir()
         (store.folder / name / "record.json").write_bytes(orjson.dumps(made))
 

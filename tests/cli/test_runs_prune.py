@@ -42,6 +42,9 @@ def test_weights_and_predictions_of_old_runs_go_and_scores_stay(store, kk):
     assert {note["file"] for note in after["pruned"]} == set(members)
     assert kk("runs", "prune", "--keep-newest", "1", "--keep-best", "0").out == "nothing to prune by this rule\n"
     assert kk("predict", old.id).code == 8
+    assert kk("train", "--resume", old.id, "-q").code == 0
+    again = store.read(old.id)
+    assert (again["pruned"], again["checkpoints"], again["cv"]) == ([], old["checkpoints"], old["cv"])
 
 
 def test_best_newest_young_and_used_runs_are_kept(store, kk):

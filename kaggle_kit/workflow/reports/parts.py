@@ -17,7 +17,7 @@ from kaggle_kit.analysis.page import (
     number_cell,
     text_cell,
 )
-from kaggle_kit.archive import HistoryTable, Link, Record
+from kaggle_kit.archive import SORTS, HistoryTable, Link, Record
 from kaggle_kit.config import Settings
 from kaggle_kit.version import commit_text
 
@@ -25,14 +25,15 @@ NEWEST, BEST = 150, 50
 """Rows of a history on a page: so many of the newest, and of the best."""
 HISTORY = (
     ("created", "When (UTC)"), ("message", "Message"), ("translator", "Translator"), ("folds", "#Folds"), ("cv", "#CV"),
-    ("public_score", "#Public"), ("private_score", "#Private"), ("difference", "#Difference"), ("rank", "#Rank"),
-    ("status", "Status"), ("id", "Submission"),
+    ("gallery_size", "#Gallery"), ("public_score", "#Public"), ("private_score", "#Private"), ("difference", "#Difference"),
+    ("rank", "#Rank"), ("status", "Status"), ("id", "Submission"),
 )  # fmt: skip
 RUNS = (
     ("created", "When (UTC)"), ("id", "Run"), ("translator", "Translator"), ("loss", "Loss"), ("folds", "#Folds"),
-    ("seeds", "#Seeds"), ("cv", "#CV"), ("train_seconds", "#Seconds"), ("public_score", "#Public"), ("status", "Status"),
+    ("seeds", "#Seeds"), ("cv", "#CV"), ("gallery_size", "#Gallery"), ("train_seconds", "#Seconds"),
+    ("public_score", "#Public"), ("status", "Status"),
 )  # fmt: skip
-_WHOLE = ("folds", "seeds", "rank", "train_seconds")
+_WHOLE = ("folds", "seeds", "gallery_size", "rank", "train_seconds")
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -60,16 +61,21 @@ def competition_facts(submissions: HistoryTable, runs: HistoryTable, top: Mappin
 
 
 def history_tables(title: str, table: HistoryTable, columns: Sequence[tuple[str, str]], by: str) -> tuple[Table, ...]:
-    """The newest rows and the best ones, the very best standing out; nothing for an empty history."""
+    """The newest rows and the best ones by the order ``by``, the very best standing out; nothing for an empty history."""
     if not table.rows:
         return ()
-    known = [row for row in table.rows if row.get(by) is not None]
-    best = sorted(known, key=lambda row: row[by], reverse=True)[:BEST]
+    figure = SORTS[by][0][-1]
+    best = [row for row in table.sorted(by).rows if row.get(figure) is not None][:BEST]
     newest = sorted(table.rows, key=lambda row: str(row["created"]), reverse=True)[:NEWEST]
     kept = {id(row): row for row in (*best, *newest)}.values()
     rows = sorted(kept, key=lambda row: str(row["created"]), reverse=True)
     strong = frozenset(place for place, row in enumerate(rows) if best and row is best[0])
-    used = [(key, name) for key, name in columns if any(row.get(key) not in (None, "") for row in rows)]
+    galleries = {row["gallery_size"] for row in rows if row["gallery_size"]}
+    used = [
+        (key, name)
+        for key, name in columns
+        if any(row.get(key) not in (None, "") for row in rows) and (key != "gallery_size" or len(galleries) > 1)
+    ]
     left = len(table.rows) - len(rows)
     note = f"The {NEWEST} newest and the {BEST} best are shown; {left:,} others are left out." if left else ""
     cells = [[_history_cell(row, key) for key, _ in used] for row in rows]

@@ -98,14 +98,14 @@ class _Writer:
     def _competition(self) -> Iterator[Section]:
         submissions = history(self.project, progress=self.progress)
         runs = run_history(self.project, progress=self.progress)
-        finished = [row for row in runs.rows if row["cv"] is not None and row["status"] == "done"]
-        top = max(finished, key=lambda row: row["cv"], default=None)
+        finished = runs.only(lambda row: row["cv"] is not None and row["status"] == "done").sorted("cv").rows
+        top = finished[0] if finished else None
         yield Section(
             "history",
             "History",
             () if submissions.rows else ("There is no submission yet: kk submit makes one.",),
             parts.competition_facts(submissions, runs, top),
-            parts.history_tables("Submissions", submissions, parts.HISTORY, "public_score"),
+            parts.history_tables("Submissions", submissions, parts.HISTORY, "public"),
             tuple(self._drawings(["scores"] if submissions.rows else [])),
         )
         yield self._calibrated(calibration(self.project, progress=self.progress))
