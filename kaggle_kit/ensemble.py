@@ -65,7 +65,7 @@ def predict_checkpoints(
 
 def combine(predictions: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """Weighted mean of sets of unit vectors, scaled to unit length: (n, d) float32."""
-    total = torch.zeros_like(predictions[0])
+    total = torch.zeros(predictions[0].shape, device=predictions[0].device)  # float32, whatever the sets were kept in
     for vectors, weight in zip(predictions, weights, strict=True):
         total += weight * unit(vectors)
     return unit(total)

@@ -19,7 +19,9 @@ from kaggle_kit.training.context import RunContext
 from kaggle_kit.training.fold import FoldData, fold_data
 from kaggle_kit.training.interrupts import Deadline, stop_on_signals
 from kaggle_kit.training.job import Job
+from kaggle_kit.training.loop import planned_epochs
 from kaggle_kit.training.member import PREDICTIONS, MemberResult, MemberTask, finished_member, train_member
+from kaggle_kit.training.memory import memory_told
 from kaggle_kit.training.parallel import Crew, choose_crew, train_in_parallel
 from kaggle_kit.training.precision import Hardware
 from kaggle_kit.translators import translators
@@ -171,8 +173,10 @@ def train_one(task: MemberTask, pairs: Pairs, folds: Folds, context: RunContext)
     # a closed form keeps nothing of half its work
     if context.stop.before("prepare", *(("finish",) if closed else ("step", "save"))):
         context.stop.raise_stop(f"the start of {task.name}")
-    watch = progress.start(what, None if closed else settings.train.epochs, "epochs")
-    result = train_member(task, _fold(pairs, folds, task.fold, settings), context, watch)
+    data = _fold(pairs, folds, task.fold, settings)
+    watch = progress.start(what, None if closed else planned_epochs(data, settings.train, task.seed), "epochs")
+    with memory_told(what, settings.train.batch_size):
+        result = train_member(task, data, context, watch)
     if result is not None:
         watch.finish(f"{what}:{_score(result, ' ') or ' trained'} in {result.seconds:.1f} s")
     return result

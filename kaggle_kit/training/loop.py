@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kaggle_kit.errors import DataError, TrainingError
 from kaggle_kit.progress import Task
+from kaggle_kit.settings import TrainSettings
 from kaggle_kit.training.augment import draw_share
 from kaggle_kit.training.average import MovingAverage, running_statistics
 from kaggle_kit.training.batches import epoch_batches
@@ -43,6 +44,8 @@ class Epoch:
     learning_rate: float
     seconds: float
     samples_per_s: float
+    temperature: float | None = None
+    """Of a loss that trains its own."""
 
 
 @dataclass
@@ -60,6 +63,7 @@ class Position:
     best_epoch: int = 0
     epochs_since_best: int = 0
     epoch_seconds: float = 0.0
+    spent_s: float = 0.0
     finished: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -81,6 +85,20 @@ class StepRecord:
 
 SHORT_SAVE_S, SAVING_SHARE = 0.05, 0.1
 """A state at a new best is left out where saving takes longer than the first and would cost more than the second of the time."""
+
+
+def planned_epochs(data: FoldData, train: TrainSettings, seed: int) -> int:
+    """How many epochs a fold is trained for where nothing ends it before: more than ``train.epochs`` where those are too few steps."""
+    return _epochs(train, len(_batches(data, train, seed, 0))) if train.min_steps else train.epochs
+
+
+def _epochs(train: TrainSettings, batches: int) -> int:
+    return max(train.epochs, math.ceil(train.min_steps / batches))
+
+
+def _batches(data: FoldData, train: TrainSettings, seed: int, epoch: int) -> list[Tensor]:
+    generator = generator_for(seed, "batches", epoch)
+    return epoch_batches(data.image_of_caption[data.train], train.batch_size, train.batches, generator, data.weight)
 
 
 class GradientLoop:
@@ -109,6 +127,7 @@ class GradientLoop:
         self.optimizer = self._build_optimizer()
         self.scaler = torch.amp.GradScaler(hardware.device, enabled=hardware.scales_gradients)
         self.position = Position()
+        self.begun, self.earlier_s = time.perf_counter(), 0.0
         self.unread: list[StepRecord] = []
         self.former_statistics: list[Tensor] = []
         self.group_loss = torch.zeros((), device=hardware.device)
@@ -116,7 +135,7 @@ class GradientLoop:
         self.saved_at = time.monotonic()
         # with weights the batches of an epoch vary a little in number; the schedule goes by those of the first
         self.batches_in_epoch = len(self._batches(0))
-        self.epochs = max(self.train.epochs, math.ceil(self.train.min_steps / self.batches_in_epoch))
+        self.epochs = _epochs(self.train, self.batches_in_epoch)
         self.total_steps = self.batches_in_epoch * self.epochs
         self.average = MovingAverage(translator, self.train.ema_decay) if self.train.ema_decay else None
         self.rounded = RoundedWeights(self.optimizer) if self._rounds_weights() else None
@@ -180,9 +199,7 @@ class GradientLoop:
 
     def _batches(self, epoch: int) -> list[Tensor]:
         """The epoch's batches, a function of seed and epoch alone: a resumed epoch deals the same ones again."""
-        generator = generator_for(self.seed, "batches", epoch)
-        captions = self.data.image_of_caption[self.data.train]
-        return epoch_batches(captions, self.train.batch_size, self.train.batches, generator, self.data.weight)
+        return _batches(self.data, self.train, self.seed, epoch)
 
     def run(self) -> None:
         """Train to the last epoch or until early stopping, then put the best weights in place.
@@ -360,6 +377,7 @@ class GradientLoop:
             learning_rate=float(self.rate),
             seconds=seconds,
             samples_per_s=samples / seconds if seconds else 0.0,
+            temperature=self.loss.learnt_temperature,
         )
         better = False
         position.finished = last
@@ -443,6 +461,7 @@ class GradientLoop:
         tensors["rng/cpu"] = torch.get_rng_state()
         if self.hardware.device == "cuda":
             tensors["rng/cuda"] = torch.cuda.get_rng_state()
+        self.position.spent_s = self.earlier_s + time.perf_counter() - self.begun
         header = {
             "position": asdict(self.position),
             "scaler": self.scaler.state_dict(),
@@ -475,6 +494,7 @@ class GradientLoop:
         if header["scaler"]:
             self.scaler.load_state_dict(header["scaler"])
         self.position = Position(**header["position"])
+        self.earlier_s = self.position.spent_s
         torch.set_rng_state(tensors["rng/cpu"])
         if self.hardware.device == "cuda":
             torch.cuda.set_rng_state(tensors["rng/cuda"])

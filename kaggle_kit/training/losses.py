@@ -49,6 +49,11 @@ class Loss(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} defines no forward")
 
+    @property
+    def learnt_temperature(self) -> float | None:
+        """What similarities are divided by after the steps so far; None where that is not trained. Waits for the device."""
+        return None
+
     def mixed(self, outputs: Tensor, targets: Tensor, images: Tensor, mix: Mix) -> Tensor:
         """The loss of a batch whose rows are mixtures: held to both images, by how much each is in it."""
         own = self(outputs, targets, images)
@@ -137,7 +142,15 @@ class _Contrastive(Loss):
 
     def _scaled(self, outputs: Tensor) -> Tensor:
         """(batch, d) → (batch, d) float32 unit rows over the temperature: their products with the targets are the logits."""
-        return unit(outputs, self.log_scale.clamp(max=-math.log(self.options.least_temperature)).exp())
+        return unit(outputs, self._scale())
+
+    def _scale(self) -> Tensor:
+        return self.log_scale.clamp(max=-math.log(self.options.least_temperature)).exp()
+
+    @property
+    def learnt_temperature(self) -> float | None:
+        """As in the base."""
+        return 1.0 / self._scale().item() if self.options.learnable_temperature else None
 
     def _smoothed(self, right: Tensor, scaled: Tensor, targets: Tensor) -> Tensor:
         """Mean logit under the targets' distribution: that of the right entries, and a share of that of all entries."""
@@ -325,9 +338,17 @@ class SigLip(Loss):
         self.log_scale = nn.Parameter(torch.tensor(math.log(options.scale)))
         self.bias = nn.Parameter(torch.tensor(float(options.bias)))
 
+    def _scale(self) -> Tensor:
+        return self.log_scale.clamp(max=-math.log(LEAST_TEMPERATURE)).exp()
+
+    @property
+    def learnt_temperature(self) -> float | None:
+        """As in the base: one over the scale."""
+        return 1.0 / self._scale().item()
+
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Sum over pairs, divided by the batch."""
-        scale = self.log_scale.clamp(max=-math.log(LEAST_TEMPERATURE)).exp()
+        scale = self._scale()
         total = pairwise_sigmoid(
             unit(outputs, scale),
             targets.float(),

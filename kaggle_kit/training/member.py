@@ -220,7 +220,7 @@ def _result(
         epochs=len(position.history),
         best_epoch=position.best_epoch,
         skipped_steps=position.skipped,
-        seconds=time.perf_counter() - started,
+        seconds=time.perf_counter() - started + (loop.earlier_s if loop else 0.0),
         samples_per_s=samples / seconds if seconds else 0.0,
         parameters=sum(tensor.numel() for tensor in translator.state_dict().values()),
         checkpoint_sha256=files.sha256_of(folder / WEIGHTS),

@@ -1,11 +1,15 @@
-"""What a training step frees is kept for the next one."""
+"""What a training step frees is kept for the next one; what does not fit is told."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+
+from kaggle_kit.errors import TrainingError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of ``mallopt(3)``."""
@@ -28,3 +32,26 @@ def keep_freed_memory() -> None:
     library = ctypes.CDLL(None)
     library.mallopt(M_MMAP_THRESHOLD, LARGEST_MB << 20)
     library.mallopt(M_TRIM_THRESHOLD, KEPT_MB << 20)
+
+
+_TOO_MUCH = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+"""What PyTorch's errors say where memory is short; on a CPU they have no type of their own."""
+
+
+@contextmanager
+def memory_told(what: str, batch_size: int) -> Iterator[None]:
+    """Name what did not fit into memory, and what to make smaller.
+
+    Raises:
+        TrainingError: memory ran out inside.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        if not isinstance(error, MemoryError) and not any(words in text for words in _TOO_MUCH):
+            raise
+        raise TrainingError(
+            f"{what} does not fit into memory: {text.splitlines()[0] if text else type(error).__name__}",
+            f"lower train.batch_size (now {batch_size}; train.accumulate makes up for it) or the translator's sizes",
+        ) from error

@@ -127,8 +127,8 @@ def choose_ridge(
     fit, check = (~held_caption).nonzero().squeeze(1), held_caption.nonzero().squeeze(1)
     # evenly spaced, so that every held-out image keeps some of its captions
     check = check[:: max(1, -(-len(check) // MOST_CHECKED))]
-    mean = x[fit].mean(0)
     weight = None if data.weight is None else data.weight[fit]
+    mean = mean_row(x[fit], weight)
     moments = Moments.of(x[fit] - mean, *_own_images(images, data.image_of_caption[fit]), weight)
     values, vectors = torch.linalg.eigh(moments.gram.float())
     rotated = vectors.T @ moments.cross.float() @ spectrum.axes  # text axes by image axes
@@ -177,12 +177,17 @@ def fit_whitened_ridge(
         strength, exponent = strength or MIDDLE[0], MIDDLE[1] if exponent is None else exponent
     elif strength is None or exponent is None:
         strength, exponent = choose_ridge(x, images, data, spectrum, options)
-    mean = x.mean(0)
+    mean = mean_row(x, data.weight)
     moments = Moments.of(x - mean, images, data.image_of_caption, data.weight)
     diagonal = moments.gram.diagonal()
     diagonal.add_(strength * diagonal.mean())
     weight = torch.linalg.solve(moments.gram, moments.cross).float()
     return weight @ spectrum.whitening(exponent, options.lift), mean
+
+
+def mean_row(rows: Tensor, weight: Tensor | None) -> Tensor:
+    """The mean of rows (n, d) by their weights (n,), all alike when None: (d,)."""
+    return rows.mean(0) if weight is None else weight.to(rows.dtype) @ rows / weight.sum()
 
 
 def _summed(rows: Tensor, index: Tensor, count: int) -> Tensor:

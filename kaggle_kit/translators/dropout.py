@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ def dropout(x: Tensor, share: float) -> Tensor:
     return x * _pool(share, x.dtype)[start : start + x.numel()].view(x.shape)
 
 
-@cache
+@lru_cache(maxsize=4)  # 16 or 32 MB each: those of a translator, not of all that a sweep tried
 def _pool(share: float, dtype: torch.dtype) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.empty(POOL, dtype=dtype).bernoulli_(1 - share, generator=generator).div_(1 - share)

@@ -14,7 +14,7 @@ from torch import Tensor
 from kaggle_kit.metrics import unit
 from kaggle_kit.settings import POSITIVE, Section, at_least, between, setting
 from kaggle_kit.translators.base import FitData, Translator, translators
-from kaggle_kit.translators.closed_form import Moments, Spectrum, fit_whitened_ridge
+from kaggle_kit.translators.closed_form import Moments, Spectrum, fit_whitened_ridge, mean_row
 
 
 class LinearMap(Translator):
@@ -41,7 +41,7 @@ class LinearMap(Translator):
 
     def _moments(self, data: FitData) -> Moments:
         """What the closed forms need of the data; the means are kept on the way."""
-        self.text_mean.copy_(unit(data.text).mean(0))
+        self.text_mean.copy_(mean_row(unit(data.text), data.weight))
         moments = Moments.of(self.encode_text(data.text), unit(data.images), data.image_of_caption, data.weight)
         if getattr(self.options, "add_mean", False):
             self.offset.copy_(moments.image_mean)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from kaggle_kit.metrics import unit
 from kaggle_kit.settings import FRACTION, Section, at_least, setting
 from kaggle_kit.translators.base import BLOCK_ROWS, FitData, Translator, translators
-from kaggle_kit.translators.closed_form import Spectrum, fit_whitened_ridge
+from kaggle_kit.translators.closed_form import Spectrum, fit_whitened_ridge, mean_row
 from kaggle_kit.translators.dropout import Dropout
 
 BIAS_CAPTIONS = 4096
@@ -80,9 +80,9 @@ class SubspaceMlp(Translator):
         """Centre both sides, find and rotate their principal directions, and solve the ridge."""
         generator = torch.Generator().manual_seed(data.seed)
         images = unit(data.images)
-        self.text_mean.copy_(data.text.mean(0))
+        self.text_mean.copy_(mean_row(data.text, data.weight))
         raw = unit(data.text - self.text_mean)
-        self.direction_mean.copy_(raw.mean(0))
+        self.direction_mean.copy_(mean_row(raw, data.weight))
         centred = raw - self.direction_mean
         self._set_text_axes(centred, generator)
         spectrum = Spectrum.of(images)

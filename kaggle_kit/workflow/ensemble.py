@@ -67,7 +67,7 @@ def _best(project: Project, most: int) -> list[Record]:
             and share_of(one) == 1
         )
     )
-    ranked = sorted(finished, key=lambda one: one.cv or 0.0, reverse=True)
+    ranked = sorted(finished, key=lambda one: one.standing(competition.gallery_size), reverse=True)
     fitting = [
         one for one in ranked if one["folds"]["digest"] == ranked[0]["folds"]["digest"] and _same_data(one, ranked[0])
     ]
@@ -215,7 +215,7 @@ def _file(
         "seeds": first["seeds"],
         "refit": first["refit"],
         "cv": cv,
-        "train_seconds": sum(member.get("train_seconds", 0.0) for member, _, _ in used),
+        "train_seconds": sum(member.get("train_seconds") or 0.0 for member, _, _ in used),
         "provenance": provenance(project.root),
     }
     if extra and not extra["overfitted"]:
@@ -229,8 +229,8 @@ def _file(
             "warning: on images that chose neither, the ensemble is no better than its best run alone "
             f"({max(extra['held_out_mrr'], extra['equal_mrr']):.4f}, {extra['best_alone_mrr']:.4f})"
         )
-    best = max(records, key=lambda one: one.cv or 0.0)
-    if not extra and (best.cv or 0.0) > cv["mrr"]:
+    best = max(records, key=lambda one: one.standing(cv["gallery_size"]))
+    if not extra and best.comparable(cv["gallery_size"]) and (best.cv or 0.0) > cv["mrr"]:
         progress.note(
             f"warning: {best.id} alone is better, {best.cv:.4f}: --weights optimised chooses how much each run counts, "
             "--explain shows what each adds"

@@ -8,7 +8,7 @@ good, and not wrong in the same places, told by the mean cosine between the vect
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -95,8 +95,11 @@ def final(
         raise MissingError(
             f"no submission to {competition.slug} has a score yet", "kk submit makes one, kk sync fetches scores"
         )
-    offset, spread = _offset(records)
-    candidates = sorted((_candidate(one, offset) for one in records), key=lambda one: one.estimate, reverse=True)
+    cvs = {one.id: one.cv if one.comparable(competition.gallery_size) else None for one in records}
+    offset, spread = _offset(records, cvs)
+    candidates = sorted(
+        (_candidate(one, cvs[one.id], offset) for one in records), key=lambda one: one.estimate, reverse=True
+    )
     by_id = {one.id: one for one in records}
     first = _picked(store, picks[0], by_id) if picks else candidates[0].id
     candidates = _compared(store, by_id, candidates, first, spread)
@@ -115,17 +118,22 @@ def _is_scored(record: Record) -> bool:
     return record.state == "scored" and record["public_score"] is not None and record["ref"] is not None
 
 
-def _offset(records: Sequence[Record]) -> tuple[float | None, float]:
-    """How much public scores lie above CV on average, and the standard deviation around that."""
-    differences = np.array([one["public_score"] - one["cv"] for one in records if one["cv"] is not None])
+def _offset(records: Sequence[Record], cvs: Mapping[str, float | None]) -> tuple[float | None, float]:
+    """How much public scores lie above CV on average, and the standard deviation around that.
+
+    Args:
+        records: scored submissions.
+        cvs: their CVs by id; None where there is none that can stand beside the others.
+    """
+    differences = np.array([one["public_score"] - cv for one in records if (cv := cvs[one.id]) is not None])
     if not len(differences):
         return None, USUAL_SPREAD
     squares = USUAL_COUNTS * USUAL_SPREAD**2 + float(((differences - differences.mean()) ** 2).sum())
     return float(differences.mean()), math.sqrt(squares / (USUAL_COUNTS + len(differences) - 1))
 
 
-def _candidate(record: Record, offset: float | None) -> Candidate:
-    public, cv = record["public_score"], record["cv"]
+def _candidate(record: Record, cv: float | None, offset: float | None) -> Candidate:
+    public = record["public_score"]
     estimate = public if cv is None or offset is None else (public + cv + offset) / 2
     return Candidate(record.id, record["ref"], record["message"] or "", public, cv, estimate)
 

@@ -106,11 +106,14 @@ def _finished(project: Project, store: RunStore) -> list[Record]:
 
 def _newest(project: Project, progress: Progress) -> Record:
     """The newest finished run; it is said where that is not the one with the best CV."""
-    finished = _finished(project, RunStore(project.models_dir))
+    finished, size = _finished(project, RunStore(project.models_dir)), project.settings.competition.gallery_size
     newest = finished[0]
-    best = max((one for one in finished if not one["leaks"]), key=lambda one: one.cv or 0.0, default=newest)
-    if newest.cv is not None and best.cv is not None and best.cv > newest.cv:
-        progress.note(f"the newest run, {newest.id} (CV {newest.cv:.4f}), is taken; {best.id} has {best.cv:.4f}")
+    best = max((one for one in finished if one.comparable(size)), key=lambda one: one.standing(size), default=newest)
+    if newest.cv is not None and best.cv is not None and best.standing(size) > newest.standing(size):
+        galleries = "" if newest.gallery_size in (size, None) else f", in galleries of {newest.gallery_size}"
+        progress.note(
+            f"the newest run, {newest.id} (CV {newest.cv:.4f}{galleries}), is taken; {best.id} has {best.cv:.4f}"
+        )
     return newest
 
 

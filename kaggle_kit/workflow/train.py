@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from kaggle_kit.archive import Record, RunStore, provenance
 from kaggle_kit.archive.ids import HASH_DIGITS
@@ -110,6 +112,7 @@ def train(
     from kaggle_kit.training.parallel import choose_crew
 
     settings, deadline = project.settings, _deadline(project.settings, started)
+    _tell_idle_epochs(project, progress)
     # refuse before recording
     choose_crew(settings)
     _refuse_refit_without_end(settings)
@@ -119,13 +122,15 @@ def train(
     lookalikes = find_lookalikes(pairs)
     folds = fold_pairs(pairs, settings.folds, lookalikes=lookalikes)
     leaks = refuse_leaks(pairs, folds, settings, lookalikes=lookalikes, progress=progress)
+    _check_galleries(pairs, folds, settings, progress)
     label = name or settings.translator.name
     store = RunStore(project.models_dir)
-    run_id = store.reserve(label, hash_of([settings.digest(), folds.digest, pairs.file.sha256]))
+    content = hash_of([settings.digest(), folds.digest, pairs.file.sha256])
+    run_id = store.reserve(label, content)
     folds.save(store.folder_of(run_id))
     _keep_plugins(store.folder_of(run_id), settings)
     made = {**_new_record(project, label, pairs, report, folds), "leaks": leaks, "sweep": sweep}
-    _tell_equal_run(store, run_id, made, progress)
+    _tell_equal_run(store, content, made, progress)
     store.create(run_id, made)
     progress.note(
         f"run {run_id}: {len(member_tasks(settings))} trainings on {len(pairs):,} captions "
@@ -134,9 +139,9 @@ def train(
     return _Training(store, run_id, settings, pairs, folds, deadline, progress).finish()
 
 
-def _tell_equal_run(store: RunStore, run_id: str, made: Mapping[str, Any], progress: Progress) -> None:
+def _tell_equal_run(store: RunStore, content: str, made: Mapping[str, Any], progress: Progress) -> None:
     """Say so when a finished run began with the same settings, folds and data: people train again by mistake more often than on purpose."""
-    closing = run_id[-HASH_DIGITS:]
+    closing = content[:HASH_DIGITS]  # not the id's: of two runs in one second, the second has another
     for one in store.list(where=lambda one: one.state == "done" and one.id.endswith(closing)):
         former = store.load(one.id)
         equal = [former.get(key) == made[key] for key in ("config_digest", "plugins", "refit")]
@@ -308,6 +313,38 @@ def refuse_leaks(
     return found
 
 
+def _tell_idle_epochs(project: Project, progress: Progress) -> None:
+    """Tell that epochs given on the command line change nothing of a translator that is solved at once."""
+    from kaggle_kit.translators import translators
+
+    name = project.settings.translator.name
+    if translators[name].closed_form and project.origins.get("train.epochs", "").startswith("--"):
+        progress.note(f"warning: {name} is solved in closed form, there are no epochs: --epochs changes nothing")
+
+
+def _check_galleries(pairs: Pairs, folds: Folds, settings: Settings, progress: Progress) -> None:
+    """Tell where folds hold fewer images than a gallery of the competition: the CV is then of smaller, easier galleries.
+
+    Raises:
+        DataError: a fold holds a single image; whatever is predicted comes first there.
+    """
+    from kaggle_kit.metrics import dealt_size
+
+    wanted = settings.competition.gallery_size
+    held_out = pairs.image_of_caption[folds.fold_of_image[pairs.image_of_caption] >= 0]
+    size = dealt_size(wanted, held_out, folds.fold_of_image)
+    if size >= wanted:
+        return
+    fold = int(np.bincount(folds.fold_of_image[np.unique(held_out)]).argmin())
+    more = "take fewer folds (--folds)" if settings.folds.count > 1 else "hold out more (--set folds.holdout=…)"
+    if size < 2:
+        raise DataError(f"fold {fold + 1} holds out a single image: there is nothing to rank it among", more)
+    progress.note(
+        f"warning: fold {fold + 1} holds out {size} images, fewer than a gallery of {wanted}: the CV is of galleries of {size}, "
+        f"which are easier, and does not rank with those of {wanted}"
+    )
+
+
 def describe_leaks(found: dict[str, Any]) -> str:
     """One sentence with the counts, and the first examples below it."""
     words = {
@@ -381,9 +418,12 @@ class _Training:
     def finish(self) -> Run:
         """Train what is unfinished and record how it ended, whatever way that is."""
         store, run_id = self.store, self.run_id
-        with _training_lock(store, run_id), _outcome_recorded(store, run_id):
-            store.update(run_id, state="running", failure=None)
-            run = Run.of(store.update(run_id, state="done", **self._results()))
+        with _training_lock(store, run_id), _outcome_recorded(store, run_id) as seconds:
+            record = store.update(run_id, state="running", failure=None)
+            results = self._results()
+            if record.get("pruned"):
+                results["pruned"] = []  # what was thrown away to save space is there again
+            run = Run.of(store.update(run_id, state="done", seconds=seconds(), **results))
         self.progress.note(f"run {run_id}: out-of-fold MRR {run.cv:.4f} ± {run.cv_error:.4f}")
         return run
 
@@ -392,7 +432,6 @@ class _Training:
         from kaggle_kit.training.crossvalidation import cross_validate, member_tasks
         from kaggle_kit.training.member import WEIGHTS
 
-        started = time.time()
         record = self.store.read(self.run_id)
         done = cross_validate(
             self.pairs,
@@ -417,7 +456,6 @@ class _Training:
             ],
             "hardware": {**done.hardware.to_dict(), **done.crew.to_dict()},
             "train_seconds": sum(m.seconds for m in done.members),
-            "seconds": (record["seconds"] or 0.0) + time.time() - started,
         }
 
 
@@ -446,18 +484,30 @@ def _training_lock(store: RunStore, run_id: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _outcome_recorded(store: RunStore, run_id: str) -> Iterator[None]:
-    """A run that is left by an exception says so in its record: interrupted when it can go on, else failed."""
+def _outcome_recorded(store: RunStore, run_id: str) -> Iterator[Callable[[], float]]:
+    """A run that is left by an exception says so in its record: interrupted when it can go on, else failed.
+
+    Yields:
+        what tells the seconds that the run has taken so far, in this and in earlier calls.
+    """
+    begun, before = time.monotonic(), store.read(run_id)["seconds"] or 0.0
+
+    def seconds() -> float:
+        return before + time.monotonic() - begun
+
     try:
-        yield
+        yield seconds
     except InterruptedWork as error:
         error.hint = f"{FREE_SPACE if isinstance(error, DiskFullError) else ''}kk train --resume {run_id}"
         with contextlib.suppress(DiskFullError):  # a record that stays at "running" can be resumed as well
-            store.update(run_id, state="interrupted")
+            store.update(run_id, state="interrupted", seconds=seconds())
         raise
     except KeyboardInterrupt as stopped:
-        store.update(run_id, state="interrupted")
-        raise KeyboardInterrupt(*(f"{text}: kk train --resume {run_id}" for text in stopped.args)) from None
+        store.update(run_id, state="interrupted", seconds=seconds())
+        raise type(stopped)(*(f"{text}: kk train --resume {run_id}" for text in stopped.args)) from None
     except KaggleKitError as error:
-        store.update(run_id, state="failed", failure=error.message)
+        store.update(run_id, state="failed", failure=error.message, seconds=seconds())
+        raise
+    except Exception as error:
+        store.update(run_id, state="failed", failure=f"{type(error).__name__}: {error}", seconds=seconds())
         raise

@@ -46,6 +46,16 @@ def test_the_weighted_scores_are_those_of_the_weighted_vectors():
     assert np.mean(ranks) == pytest.approx(whole.mrr, abs=4 * whole.error)
 
 
+def test_half_precision_members_are_summed_in_full_precision():
+    # many members of small weights: half precision would lose what they add
+    parts, _ = parts_of(*np.linspace(0.5, 2.0, 40))
+    halves, weights = [part.predictions.half() for part in parts], [1 / 40] * 40
+    together = combine(halves, weights)
+    assert together.dtype == torch.float32
+    exact = sum(torch.nn.functional.normalize(half.double()) for half in halves)
+    assert torch.allclose(together.double(), torch.nn.functional.normalize(exact), atol=1e-6)
+
+
 def test_no_image_is_in_both_halves_of_the_galleries():
     parts, images = parts_of(0.0)
     scores = gallery_scores(parts, images, IMAGE_OF_CAPTION, gallery_size=10, draws=2)

@@ -111,9 +111,12 @@ def difference(found, wanted):
 
 
 def build(name):
-    torch.manual_seed(3)
-    return build_translator(name, D_TEXT, D_IMAGE, NETWORKS[name])
+    with BUILDING:  # the ranks of these tests are threads, and share torch's one generator
+        torch.manual_seed(3)
+        return build_translator(name, D_TEXT, D_IMAGE, NETWORKS[name])
 
+
+BUILDING = threading.Lock()
 
 CASES = [
     *(("residual_mlp", loss, 10, False) for loss in LOSSES),

@@ -178,18 +178,47 @@ def test_orthogonal_linear_is_the_polar_factor_of_least_squares():
     assert torch.allclose(translator.weight.double(), left @ right, atol=1e-3)
 
 
-def test_weights_of_captions_count_in_closed_forms():
-    data = shifted_pairs()
-    twice = torch.cat([torch.arange(900), torch.arange(100)])
-    doubled = pairs_of(data.text[twice], data.images, data.image_of_caption[twice])
-    weighted = FitData(data.text, data.images, data.image_of_caption, 0, 1.0 + (torch.arange(900) < 100).float())
-    maps = []
-    for part in (doubled, weighted):
-        translator = build_translator("ridge", 12, 20, {})
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("procrustes", {}),
+        ("orthogonal_linear", {}),
+        ("ridge", {"add_mean": True}),
+        ("whitened_ridge", {"strength": 0.1, "exponent": 0.5}),
+        ("random_feature_ridge", {"strength": 0.1, "exponent": 0.5, "features": 16}),
+    ],
+)
+def test_a_caption_of_weight_three_is_one_seen_three_times(name, options):
+    generator = torch.Generator().manual_seed(4)
+    images = torch.randn(300, 20, generator=generator) + 0.5
+    index = torch.arange(900) % 300
+    text = images[index] @ torch.randn(20, 12, generator=generator) + torch.randn(900, 12, generator=generator)
+    data = pairs_of(text, images, index)
+    times = 1 + torch.arange(900) % 3
+    again = torch.arange(900).repeat_interleave(times)
+    repeated = pairs_of(data.text[again], data.images, data.image_of_caption[again])
+    weighted = FitData(data.text, data.images, data.image_of_caption, 0, times.float())
+    shown = []
+    for part in (repeated, weighted, data):
+        translator = build_translator(name, 12, 20, options)
         translator.prepare(part)
-        translator.text_mean.copy_(unit(data.text).mean(0))
-        maps.append(translator.weight.clone())
-    assert (maps[0] - maps[1]).norm() < 0.1 * maps[0].norm()
+        shown.append(translator.translate(data.text[:50]))
+    assert torch.allclose(shown[0], shown[1], atol=1e-4)
+    assert not torch.allclose(shown[0], shown[2], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["whitened_ridge", "subspace_mlp"])
+def test_weights_of_captions_count_where_strength_and_exponent_are_chosen(name):
+    data = shifted_pairs()
+    heavy = torch.where(torch.arange(900) % 2 == 0, 1e-6, 1.0)
+    light = FitData(data.text, data.images, data.image_of_caption, 0, heavy)
+    half = torch.arange(1, 900, 2)
+    maps = []
+    for part in (light, pairs_of(data.text[half], data.images, data.image_of_caption[half])):
+        translator = build_translator(name, 12, 20, {"lift": 1.0})
+        translator.prepare(part)
+        maps.append(translator)
+    assert torch.allclose(maps[0].text_mean, maps[1].text_mean, atol=1e-5)
 
 
 def test_subspace_targets_keep_the_ranking_of_a_gallery():

@@ -17,6 +17,7 @@ from kaggle_kit.files import read_json, sha256_of
 from kaggle_kit.metrics import unit
 from kaggle_kit.progress import Silence
 from kaggle_kit.training.checkpoints import load_translator
+from kaggle_kit.training.state import StateFiles
 from kaggle_kit.workflow.ensemble import ensemble
 from kaggle_kit.workflow.predict import predict, predict_test
 from kaggle_kit.workflow.train import resume, train
@@ -74,8 +75,17 @@ def test_a_run_interrupted_in_its_second_fold_resumes_to_the_bit(make_project):
     with pytest.raises(InterruptedWork, match="stopped by SIGTERM at epoch 2, step 1"):
         train(project, progress=StopAt(2))
     store = RunStore(project.models_dir)
-    assert store.load().state == "interrupted"
+    stopped = store.load()
+    assert stopped.state == "interrupted"
+    # an hour before the run, half an hour in the fold that was stopped
+    store.update(stopped.id, seconds=stopped["seconds"] + 3600)
+    states = StateFiles(stopped.folder / "fold-1-seed-0", margin_mb=1, note=print)
+    tensors, header = states.load()
+    header["position"]["spent_s"] += 1800
+    states.save(tensors, header)
     resumed = resume(project)
+    assert 3600 < resumed.record["seconds"] < 7200
+    assert 1800 < resumed.record["train_seconds"] < 3600
     assert resumed.record["state"] == "done"
     assert resumed.cv == whole.cv
     assert [c["sha256"] for c in _weights(resumed)] == [c["sha256"] for c in _weights(whole)]
@@ -129,6 +139,32 @@ def test_a_diverged_run_is_recorded_as_failed_with_the_reason(make_project):
     record = RunStore(project.models_dir).load()
     assert record.state == "failed"
     assert "diverged at epoch" in record["failure"]
+
+
+def test_a_run_that_does_not_fit_into_memory_is_recorded_as_failed_and_told(make_project):
+    with pytest.raises(TrainingError, match=r"fold 1/2 does not fit into memory: .*allocate") as refused:
+        train(make_project(**{**NETWORK, "translator.hidden": 10**12}))
+    assert "train.batch_size (now 32" in refused.value.hint
+    record = RunStore(make_project().models_dir).load()
+    assert (record.state, record["failure"]) == ("failed", refused.value.message)
+
+
+class Broken(Silence):
+    """A fault of something else in the middle of training."""
+
+    def start(self, what, total=None, unit=""):
+        if what.startswith("fold 2"):
+            raise ZeroDivisionError("of a program that is not ours")
+        return super().start(what, total, unit)
+
+
+def test_a_run_that_ends_with_a_foreign_fault_does_not_pass_for_running(make_project):
+    project = make_project(**NETWORK)
+    with pytest.raises(ZeroDivisionError):
+        train(project, progress=Broken())
+    record = RunStore(project.models_dir).load()
+    assert (record.state, record["failure"]) == ("failed", "ZeroDivisionError: of a program that is not ours")
+    assert resume(project, record.id).record["state"] == "done"
 
 
 def test_the_prediction_is_the_mean_of_the_folds_unit_vectors(project, run):
@@ -257,6 +293,27 @@ def test_equal_trainings_write_equal_checkpoints_and_are_told_of(make_project, n
     second = train(project, progress=notes)
     assert f"run {first.id} was trained with these settings, folds and data" in notes
     assert [c["sha256"] for c in first.record["checkpoints"]] == [c["sha256"] for c in second.record["checkpoints"]]
+
+
+class Totals(Silence):
+    """Remembers what each task was begun with."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, float | None] = {}
+
+    def start(self, what, total=None, unit=""):
+        self.seen[what] = total
+        return super().start(what, total, unit)
+
+
+def test_epochs_added_for_steps_at_least_are_shown_as_planned(make_project):
+    seen = Totals()
+    # 600 captions of a fold in batches of 200: three steps an epoch
+    settings = {"train.batch_size": 200, "train.min_steps": 13, "train.epochs": 2}
+    run = train(make_project(**{**NETWORK, **settings}), progress=seen)
+    assert [seen.seen[f"fold {fold}/2"] for fold in (1, 2)] == [5, 5]
+    results = [read_json(path) for path in run.folder.glob("*/result.json")]
+    assert [[line["epoch"] for line in result["history"]] for result in results] == [[1, 2, 3, 4, 5]] * 2
 
 
 def test_a_failed_run_does_not_stand_before_an_interrupted_one(make_project):

@@ -208,7 +208,7 @@ class _Worker:
         except _GivenUp as given_up:
             assert watch.run is not None
             self._tell(watch, "PRUNED", given_up.message)
-            self.store.update(watch.run.id, state="pruned", failure=None, seconds=None)
+            self.store.update(watch.run.id, state="pruned", failure=None)
             _remove_states(watch.run.folder)
         except (TrainingError, ConfigError) as error:
             self._tell(watch, "FAIL", f"failed: {error.message.splitlines()[0]}", failure=error.message)
@@ -217,10 +217,10 @@ class _Worker:
         except DiskFullError as full:
             full.hint = f"free some space, then {self.again} goes on with trial {trial.number}"
             raise
-        except InterruptedWork as stopped:
-            raise InterruptedWork(f"trial {trial.number}: {stopped.message}", f"{self.again} goes on") from None
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"trial {trial.number} is kept: {self.again} goes on") from None
+        except InterruptedWork as error:
+            raise InterruptedWork(f"trial {trial.number}: {error.message}", f"{self.again} goes on") from None
+        except KeyboardInterrupt as stopped:
+            raise type(stopped)(f"trial {trial.number} is kept: {self.again} goes on") from None
         except KaggleKitError:
             raise  # not the trial's fault: it is taken up when the reason is gone
         except Exception as error:  # a fault that would come again: the trial must not stand in the way of the others
@@ -228,8 +228,7 @@ class _Worker:
             self._tell(watch, "FAIL", f"failed: {failure.splitlines()[0]}", failure=failure)
             if watch.run is not None:
                 self.store.update(watch.run.id, state="failed", failure=failure)
-            if not _out_of_memory(error):
-                raise
+            raise
         else:
             self._tell(watch, "COMPLETE", f"MRR {run.cv:.4f}", value=run.cv)
 
@@ -459,12 +458,6 @@ def _remove_states(folder: Path) -> None:
     """What a run that will not go on would have gone on from."""
     for path in folder.glob("*/state*"):
         path.unlink(missing_ok=True)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError)
 
 
 def _short(value: Any) -> str:
