@@ -71,7 +71,12 @@ def submitting_options(*, dry_run: str, confirm: str, force: str) -> Decorator:
     """What a command that submits has; the texts say what the three do there."""
     return _stack(
         click.option(
-            "-m", "--message", default="", metavar="TEXT", help="What is new about it; stands in the history."
+            "-m",
+            "--message",
+            type=Words(),
+            default="",
+            metavar="TEXT",
+            help="What is new about it; stands in the history.",
         ),
         click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the score."),
         click.option("--dry-run", is_flag=True, help=dry_run),
@@ -111,6 +116,22 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer v
             return duration_of(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Words(click.ParamType):  # type: ignore[type-arg]
+    """Text for people, which records keep: what a terminal of another encoding sent cannot be kept."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """``value``, once it is text."""
+        text = str(value)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            shown = text.encode(errors="surrogateescape").decode(errors="replace")
+            self.fail(f"{shown!r} is not text in UTF-8: is the terminal's encoding another one?", param, ctx)
+        return text
 
 
 class Weights(click.ParamType):  # type: ignore[type-arg]

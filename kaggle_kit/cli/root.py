@@ -7,20 +7,19 @@ import importlib
 import io
 import os
 import select
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from kaggle_kit.cli.completion import complete_by_name
 from kaggle_kit.cli.options import common_options
 from kaggle_kit.cli.session import Session
-from kaggle_kit.errors import EXIT_CODES, InterruptedWork, KaggleKitError, UsageError
+from kaggle_kit.cli.signals import Terminated, end_well_on_signals
+from kaggle_kit.errors import EXIT_CODES, NO_SPACE, DiskFullError, InterruptedWork, KaggleKitError, UsageError
 from kaggle_kit.notebook import KERNELS_PARENT
 
 COMMANDS = (
@@ -186,12 +185,18 @@ def _translated(error: BaseException) -> KaggleKitError:
     if isinstance(error, KaggleKitError):
         return error
     if isinstance(error, click.Abort | KeyboardInterrupt):
-        return _Stopped("stopped by Ctrl-C", str(error))
+        stopped = error.__cause__ or error  # click puts an error of its own around it
+        if isinstance(stopped, Terminated):
+            return InterruptedWork("stopped by SIGTERM", str(stopped) or "run the same command again to go on")
+        return _Stopped("stopped by Ctrl-C", str(stopped))
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "kk"
         return UsageError(error.format_message(), f"{path} --help shows how it is used")
     if isinstance(error, click.ClickException):
         return UsageError(error.format_message())
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        where = f" while writing {error.filename}" if error.filename else ""
+        return DiskFullError(f"disk full{where} ({error.strerror})", "free some space, then run the same command again")
     return _unexpected(error)
 
 
@@ -224,11 +229,6 @@ def _stdout_is_closed() -> bool:
     if closed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     return closed
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    """Signal handler for SIGTERM: leave as if by an error, so that everything that is open is closed."""
-    raise InterruptedWork("stopped by SIGTERM", "run the same command again to go on")
 
 
 def _end_lines_plainly() -> None:
@@ -267,12 +267,24 @@ def cli(context: click.Context) -> None:
         session.show(whereabouts(session.project()), render.whereabouts)
 
 
+def _open_closed_streams() -> None:
+    """Give streams that whoever started us closed (``>&-``) a place, or the first file that is opened would get what is printed."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            mode = "r" if name == "stdin" else "w"
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115  # for as long as the process lives
+
+
 def main() -> None:
     """Entry point of ``kk`` and ``python -m kaggle_kit``."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
     if os.environ.get(KERNELS_PARENT) and os.name == "posix":
         _end_lines_plainly()
-    signal.signal(signal.SIGTERM, _stop)
+    end_well_on_signals()
     cli.main()

@@ -316,10 +316,18 @@ class _Fetch:
 
     def _has_archive(self, archive: Path) -> bool:
         known = self.manifest.archive
-        return bool(known) and archive.is_file() and archive.stat().st_size == known["size"]
+        there = bool(known) and archive.is_file() and archive.stat().st_size == known["size"]
+        return there and sha256_of(archive) == known["sha256"]
 
     def _unpack_everything(self, archive: Path, source: str, received: int) -> None:
-        unpacked = unpack(archive, self.folder, progress=self._progress)
+        try:
+            unpacked = unpack(archive, self.folder, progress=self._progress)
+        except DataError:
+            # it would be found whole by its size and hash, and fail again, for ever
+            archive.unlink(missing_ok=True)
+            self.manifest.archive = {}
+            self.manifest.save()
+            raise
         for file in unpacked:
             self.manifest.add(file.name, file.path, file.sha256, source)
         self.manifest.everything = True

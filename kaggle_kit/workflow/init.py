@@ -27,6 +27,7 @@ from kaggle_kit.embeddings.discover import discover_keys
 from kaggle_kit.errors import CredentialsError, ServiceError, SubmissionError, UsageError
 from kaggle_kit.files import write_bytes
 from kaggle_kit.kaggle_service import CompetitionInfo, KaggleService
+from kaggle_kit.kaggle_service.unpack import inside, safe_path
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.settings import Paths
 from kaggle_kit.submission import SampleFormat, learn_format
@@ -119,9 +120,10 @@ def init(
     look = _Look(slug, root, source, service, progress, environ)
     info = look.info
     competition = look.competition() if describe else _project(root, slug).settings.competition
-    contents = [_project_text(slug, info), *([_description_text(info, competition)] if describe else [])]
-    for path, text in zip(targets, contents, strict=True):
-        write_bytes(path, text.encode())
+    texts = [_project_text(slug, info), *([_description_text(info, competition)] if describe else [])]
+    contents = [text.encode() for text in texts]  # all, before the first is written
+    for path, content in zip(targets, contents, strict=True):
+        write_bytes(path, content)
     if info is not None and info.max_daily_submissions:
         remember_limit(root / Paths().submissions, slug, info.max_daily_submissions)
     return InitResult(
@@ -186,7 +188,16 @@ class _Look:
 
     @cached_property
     def files(self) -> dict[str, int]:
-        """Bytes of each file by its name in the competition."""
+        """Bytes of each file by its name in the competition; those whose names no TOML file could hold are told of and left out."""
+        files = self._all_files()
+        unnamed = [name for name in files if not _is_unicode(name)]
+        for name in unnamed:
+            del files[name]
+        if unnamed:
+            self.notes.append(f"left out, as its name is not UTF-8: {unnamed[0]!a}{' and others' * (len(unnamed) > 1)}")
+        return files
+
+    def _all_files(self) -> dict[str, int]:
         if self.source is None:
             return {file.name: file.size or 0 for file in self.service.files(self.slug)}
         found = sorted(path for path in self.source.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -205,7 +216,8 @@ class _Look:
             )
             return None
         try:
-            return self.service.download(self.slug, name, self.data / self.slug / name).path
+            target = inside(self.data / self.slug, safe_path(name, "the competition's file"))
+            return self.service.download(self.slug, name, target).path
         except CredentialsError as error:
             self.notes.append(f"{name} was not looked into: {error.message}")
             return None
@@ -282,6 +294,15 @@ class _Look:
             str(PurePosixPath(name).parent) for name in self.files if name.lower().endswith((".jpg", ".jpeg", ".png"))
         ]
         return max(set(folders), key=folders.count, default=None)
+
+
+def _is_unicode(name: str) -> bool:
+    """Whether a file's name can be written down: names in another encoding come with halves of characters."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _columns(names: list[str]) -> SubmissionFormat:

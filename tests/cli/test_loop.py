@@ -70,6 +70,12 @@ def test_training_shows_the_run_on_stdout_and_its_course_on_stderr(project, kk):
     assert "epochs" not in outcome.err  # a file is no display
 
 
+def test_epochs_asked_of_a_closed_form_change_nothing_and_are_told_of(project, kk):
+    outcome = kk("train", "--translator", "ridge", "--epochs", "2")
+    assert outcome.code == 0, outcome.err
+    assert "ridge is solved in closed form, there are no epochs: --epochs changes nothing" in outcome.err
+
+
 def test_training_ends_within_its_time_budget_and_goes_on(project, kk):
     network = ("--translator", "mlp", "--epochs", "3", "--set", "translator.hidden=4", "--set", "train.patience=none")
     whole = kk("train", *network, "-q", "--json").json
@@ -274,3 +280,21 @@ def test_demo_plays_the_whole_loop(installed):
     assert outcome.code == 0, outcome.err
     assert [row["status"] for row in outcome.json["history"]] == ["scored"] * 3
     assert set(os.listdir()) == {"demo"}
+    Path("demo/notes.md").write_text("mine")
+    with Path("demo/kk.toml").open("a") as file:
+        file.write("# mine, too")
+    outcome = installed("demo")
+    assert outcome.code == 2
+    assert "demo holds what its demo did not write: notes.md, kk.toml" in outcome.err
+    assert "--force replaces this one" in outcome.err
+    assert Path("demo/notes.md").read_text() == "mine"
+
+
+def test_demo_keeps_what_nobody_knows_to_be_its_own(clean_world, kk):
+    Path("demo/models_archive").mkdir(parents=True)
+    Path("demo/.kk-demo").write_text("of a former version")
+    Path("demo/models_archive/run.json").write_text("{}")
+    outcome = kk("demo")
+    assert outcome.code == 2
+    assert "demo holds what its demo did not write: models_archive/run.json" in outcome.err
+    assert Path("demo/models_archive/run.json").is_file()

@@ -42,3 +42,37 @@ def test_output_survives_a_terminal_that_knows_ascii_only(installed):
     assert outcome.code == 8
     assert outcome.err.startswith("Error: no configuration file '")
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell's redirections")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(closed, clean_world):
+    done = subprocess.run(
+        f"{sys.executable} -m kaggle_kit config show {closed}", shell=True, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) == (">&- " not in f"{closed} ".replace("2>&-", ""))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_finds_no_space_is_told(clean_world):
+    done = subprocess.run(
+        f"{sys.executable} -m kaggle_kit config show >/dev/full",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 75
+    assert done.stderr.startswith("Error: disk full")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="arguments are bytes there")
+def test_message_that_is_no_text_is_refused_and_leaves_nothing(clean_world):
+    done = subprocess.run(
+        [sys.executable, "-m", "kaggle_kit", "submit", "-m", b"caf\xe9"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "is not text in UTF-8" in done.stderr
+    assert list(clean_world.iterdir()) == []

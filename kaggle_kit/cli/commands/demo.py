@@ -23,12 +23,15 @@ from kaggle_kit.cli.session import Session, pass_session
 )
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True,
               help="Folder for the demo's project; nothing outside it is touched.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace a former demo there also if files were added to it or changed.")
 @click.option("--write", type=click.Path(path_type=Path), metavar="DIR",
               help="Only write a made-up competition's files into a new folder.")  # fmt: skip
 @click.option("--captions", type=click.IntRange(min=1), metavar="N", help="Training captions of --write.")
 @click.option("--images", type=click.IntRange(min=1), metavar="M", help="Training images of --write.")
 @pass_session
-def command(session: Session, folder: Path, write: Path | None, captions: int | None, images: int | None) -> None:
+def command(
+    session: Session, folder: Path, force: bool, write: Path | None, captions: int | None, images: int | None
+) -> None:
     """Play the whole loop without a Kaggle account.
 
     On a small generated competition: fetches from, trains for, submits to and is scored by a Kaggle-compatible server on this machine.
@@ -40,4 +43,4 @@ def command(session: Session, folder: Path, write: Path | None, captions: int | 
         return
     if sizes:
         raise click.UsageError("--captions and --images go with --write DIR")
-    session.show(kaggle_kit.demo(folder, progress=session.progress), render.rehearsal)
+    session.show(kaggle_kit.demo(folder, force=force, progress=session.progress), render.rehearsal)

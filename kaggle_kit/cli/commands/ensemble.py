@@ -6,7 +6,7 @@ import click
 
 import kaggle_kit
 from kaggle_kit import render
-from kaggle_kit.cli.options import Weights, settings_options
+from kaggle_kit.cli.options import Weights, Words, settings_options
 from kaggle_kit.cli.root import Described
 from kaggle_kit.cli.session import Session, pass_session
 
@@ -29,7 +29,7 @@ from kaggle_kit.cli.session import Session, pass_session
 @click.option("--top", type=click.IntRange(min=2), default=20, show_default=True, metavar="N",
               help="How many runs --from-archive takes at most.")  # fmt: skip
 @click.option("--explain", is_flag=True, help="Show what each run scores alone and what it adds.")
-@click.option("--name", metavar="TEXT", help="A name for the ensemble.")
+@click.option("--name", type=Words(), metavar="TEXT", help="A name for the ensemble.")
 @settings_options
 @pass_session
 def command(

@@ -8,7 +8,7 @@ import click
 
 import kaggle_kit
 from kaggle_kit import render
-from kaggle_kit.cli.options import preset_option, setting_option, settings_options
+from kaggle_kit.cli.options import Words, preset_option, setting_option, settings_options
 from kaggle_kit.cli.root import Described
 from kaggle_kit.cli.session import Session, pass_session
 
@@ -27,7 +27,11 @@ from kaggle_kit.cli.session import Session, pass_session
 )  # fmt: skip
 @click.option("--offline", is_flag=True, help="Install from an attached data set of wheels, use no network.")
 @click.option(
-    "-m", "--message", metavar="TEXT", help="What is new about the submission; made from the settings when left out."
+    "-m",
+    "--message",
+    type=Words(),
+    metavar="TEXT",
+    help="What is new about the submission; made from the settings when left out.",
 )
 @click.option("--force", is_flag=True, help="Replace a file that was not written by this command.")
 @preset_option

@@ -8,7 +8,7 @@ import click
 
 import kaggle_kit
 from kaggle_kit import render
-from kaggle_kit.cli.options import Duration, preset_option, setting_option, settings_options, submitting_options
+from kaggle_kit.cli.options import Duration, Words, preset_option, setting_option, settings_options, submitting_options
 from kaggle_kit.cli.root import Family
 from kaggle_kit.cli.session import Session, pass_session
 from kaggle_kit.cli.submitting import question
@@ -38,7 +38,9 @@ def command() -> None:
         "kk remote train --gpu cpu --no-internet --wheels ann/kk-wheels",
     ),
 )
-@click.option("--name", metavar="TEXT", help="A name for the run and its notebook; the translator's when left out.")
+@click.option(
+    "--name", type=Words(), metavar="TEXT", help="A name for the run and its notebook; the translator's when left out."
+)
 @click.option(
     "--resume", is_flag=False, flag_value=_NEWEST, metavar="[RUN]",
     help="Go on with a run that its time limit stopped, from its own output; the newest when none is named.",

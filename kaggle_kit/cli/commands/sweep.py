@@ -6,7 +6,7 @@ import click
 
 import kaggle_kit
 from kaggle_kit import render
-from kaggle_kit.cli.options import Duration, config_argument, set_option
+from kaggle_kit.cli.options import Duration, Words, config_argument, set_option
 from kaggle_kit.cli.root import Described
 from kaggle_kit.cli.session import Session, pass_session
 
@@ -25,7 +25,7 @@ from kaggle_kit.cli.session import Session, pass_session
               help="Finished trials wanted in all, those of other processes and of earlier calls included.")  # fmt: skip
 @click.option("--timeout", type=Duration(), metavar="TIME",
               help="End after this long, such as 90s, 45m or 6h; the trial in progress is kept.")  # fmt: skip
-@click.option("--name", metavar="TEXT", help="The sweep's name; that of CONFIG when left out.")
+@click.option("--name", type=Words(), metavar="TEXT", help="The sweep's name; that of CONFIG when left out.")
 @click.option("--show", is_flag=True, help="Show the trials so far, and try nothing.")
 @set_option
 @pass_session

@@ -6,7 +6,7 @@ import click
 
 import kaggle_kit
 from kaggle_kit import render
-from kaggle_kit.cli.options import preset_option, setting_option, settings_options
+from kaggle_kit.cli.options import Words, preset_option, setting_option, settings_options
 from kaggle_kit.cli.root import Described
 from kaggle_kit.cli.session import Session, pass_session
 from kaggle_kit.settings import OF_THE_MOMENT
@@ -29,7 +29,7 @@ ON_RESUME = tuple(f"train.{name}" for name in OF_THE_MOMENT)
         "kk train --resume                     go on with the run that was stopped",
     ),
 )
-@click.option("--name", metavar="TEXT", help="A name for the run; the translator's when left out.")
+@click.option("--name", type=Words(), metavar="TEXT", help="A name for the run; the translator's when left out.")
 @click.option(
     "--resume", is_flag=False, flag_value=_NEWEST, metavar="[RUN]",
     help="Go on with a run that was stopped, the newest one when none is named; its own settings are in force.",

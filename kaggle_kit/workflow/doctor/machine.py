@@ -371,7 +371,7 @@ def _room(name: str, folder: Path, needed: int, what: str, *, bad: bool) -> Find
 def _largest_run(project: Project) -> tuple[int, bool]:
     """Bytes of the largest run among the newest, and whether there is one."""
     sizes: list[int] = []
-    with suppress(OSError):  # a folder that cannot be listed is told of where the room in it is
+    with suppress(OSError, UsageError):  # a folder that cannot be listed is told of where the room in it is
         runs = RunStore(project.models_dir).list(where=lambda run: run.state == "done")[:5]
         sizes = [_bytes_in(run.folder)[0] for run in runs]
     return max(sizes, default=0), bool(sizes)
