@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 
 import numpy as np
@@ -39,6 +40,15 @@ def test_a_plain_competition_begins_from_its_sample(prices, clean_world, kk):
     rows = "".join(f"{identifier},{value}\n" for identifier, value in zip(range(901, 913), PRICES, strict=True))
     (clean_world / "mine.csv").write_text(f"house,price\n{rows}")
     assert json.loads(kk("submit", "mine.csv", "-m", "first", "--json", "-q", "--wait-for", "20s").stdout)["ref"]
+
+
+def test_a_file_that_climbs_out_of_its_folder_is_refused(prices, clean_world, kk, monkeypatch):
+    sample = prices.competition.files / "sample_submission.csv"
+    monkeypatch.setattr(prices, "_files", lambda: {"../../../sample_submission.csv": sample})
+    refused = kk("init", "house-prices", code=3).stderr
+    assert "'../../../sample_submission.csv' does not stay in its folder" in refused
+    assert not list(clean_world.parent.glob("sample_submission.csv*"))
+    assert not (clean_world / "competitions").exists()
 
 
 def test_files_alone_are_enough(tmp_path, clean_world, kk):
@@ -79,6 +89,17 @@ def test_a_shipped_competition_needs_its_name_only(tmp_path, clean_world, kk):
     kk("init", "aml-competition", "--from", str(tmp_path / "empty"))
     assert not (clean_world / "competitions").exists()
     assert load_project(clean_world, environ={}).settings.competition.files.train_sha256.startswith("ed9a2251")
+
+
+def test_a_file_whose_name_is_not_utf8_is_left_out(tmp_path, clean_world, kk):
+    write_prices(tmp_path / "files")
+    try:
+        (tmp_path / "files" / os.fsdecode(b"caf\xe9.csv")).write_text("1")
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    shown = kk("init", "house-prices", "--from", str(tmp_path / "files")).stdout
+    assert "left out, as its name is not UTF-8: 'caf\\udce9.csv'" in shown
+    assert load_project(clean_world, environ={}).settings.competition.files.more == ["train.csv"]
 
 
 def test_nothing_is_replaced_without_force(tmp_path, clean_world, kk):

@@ -523,3 +523,18 @@ def test_secret_is_in_nothing_that_was_written(project, server, tmp_path):
         if path.is_file():
             assert SECRET.encode() not in path.read_bytes(), path
             assert b"signature=" not in path.read_bytes(), path
+
+
+def test_damaged_archive_is_not_kept_to_fail_for_ever(project, server, hosted):
+    damaged = server.competition.files.parent / "damaged.zip"
+    with zipfile.ZipFile(damaged, "w") as archive:
+        archive.writestr(TRAIN, b"train " * 100)
+    damaged.write_bytes(damaged.read_bytes().replace(b"train train", b"treen train", 1))
+    server.fault(
+        "/storage/all.zip", lambda server, exchange, proceed: exchange.send_file(damaged, server._md5(damaged))
+    )
+    with pytest.raises(DataError, match="not a whole zip archive"):
+        fetch(project, everything=True)
+    assert not (project.data_dir / SLUG / f"{SLUG}.zip").exists()
+    fetch(project, everything=True)
+    assert (project.data_dir / SLUG / TRAIN).read_bytes() == (hosted.files / TRAIN).read_bytes()
