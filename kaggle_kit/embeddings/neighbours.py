@@ -142,8 +142,9 @@ def _join(together: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarra
     sides = np.sort(np.stack([together[one[apart]], together[other[apart]]]), axis=0)
     _, once = np.unique(sides, axis=1, return_index=True)
     shape = (len(together), len(together))
+    ends = sides[:, once].astype(np.int32)  # the trees of SciPy before 1.16 know no longer numbers
     # an edge weighs its place, counted from 1: 0 would be no edge
-    graph = coo_array((once + 1.0, (sides[0, once], sides[1, once])), shape=shape)
+    graph = coo_array((once + 1.0, (ends[0], ends[1])), shape=shape)
     tree = minimum_spanning_tree(graph.tocsr())
     together[:] = connected_components(tree, directed=False)[1][together]
     return np.sort(apart[tree.data.astype(np.int64) - 1])
