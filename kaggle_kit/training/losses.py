@@ -35,6 +35,11 @@ class Loss(nn.Module):
     rounded: torch.dtype | None = None
     """Short format in which scores are multiplied, see :func:`kaggle_kit.training.blocks.products`; set by the training."""
 
+    @property
+    def takes_short_targets(self) -> bool:
+        """Whether targets enter scores alone, so that they may come in the format ``rounded``."""
+        return False
+
     def __init__(self, options: Section) -> None:
         super().__init__()
         self.options = options
@@ -151,6 +156,11 @@ class _Contrastive(Loss):
     def learnt_temperature(self) -> float | None:
         """As in the base."""
         return 1.0 / self._scale().item() if self.options.learnable_temperature else None
+
+    @property
+    def takes_short_targets(self) -> bool:
+        """As in the base: unless a share of the target is spread."""
+        return self.options.label_smoothing == 0
 
     def _smoothed(self, right: Tensor, scaled: Tensor, targets: Tensor) -> Tensor:
         """Mean logit under the targets' distribution: that of the right entries, and a share of that of all entries."""
@@ -312,6 +322,7 @@ class InfoNceTriplet(SymmetricInfoNce):
         return options.infonce_weight * contrast + options.triplet_weight * hinge
 
     mixed = Loss.mixed
+    takes_short_targets = Loss.takes_short_targets
 
 
 @dataclass(frozen=True)

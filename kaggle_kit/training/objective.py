@@ -36,6 +36,21 @@ class Objective(nn.Module):
         super().__init__()
         self.translator, self.loss = translator, loss
         self.fold, self.train_settings, self.hardware, self.collective = fold, train, hardware, collective
+        self.inputs, self.targets = self._inputs(), self._targets()
+
+    def _inputs(self) -> Tensor:
+        """The inputs as batches are cut from them: rounded once where the first layers would do nothing but round them."""
+        train, inputs = self.train_settings, self.fold.inputs
+        as_they_are = not (train.mixup or train.input_noise or train.input_dropout)
+        short = inputs.is_cuda and self.translator.takes_short_inputs and as_they_are
+        return inputs.to(self.hardware.dtype) if short else inputs
+
+    def _targets(self) -> Tensor:
+        """The targets as batches are cut from them: rounded once where nothing but rounded scores is made of them."""
+        rounded, targets = self.loss.rounded, self.fold.targets
+        alone = type(self.translator).penalty is Translator.penalty and not self.train_settings.mixup
+        short = rounded is not None and targets.is_cuda and self.loss.takes_short_targets and alone
+        return targets.to(rounded) if short else targets
 
     def forward(self, captions: Tensor, share: float | Tensor | None, *purpose: object) -> Tensor:
         """The loss of a batch, mixed pairs held to both of their images; a float32 scalar.
@@ -47,8 +62,8 @@ class Objective(nn.Module):
         """
         # on a CPU five times as quick as an index
         images = self.fold.image.index_select(0, captions)
-        targets = self.fold.targets.index_select(0, images)
-        inputs, mix = augment(self.fold.inputs.index_select(0, captions), self.train_settings, share)
+        targets = self.targets.index_select(0, images)
+        inputs, mix = augment(self.inputs.index_select(0, captions), self.train_settings, share)
         with self.hardware.autocast():
             outputs, extras = self.collective.training_forward(self.translator, inputs, *purpose)
         loss = self.loss(outputs, targets, images) if mix is None else self.loss.mixed(outputs, targets, images, mix)

@@ -50,6 +50,8 @@ class Translator(nn.Module):
     recordable: ClassVar[bool] = False
     """Whether a training step does the same work on a GPU each time: nothing depends on Python's side, a counter or NumPy's generator.
     Such a step is recorded once and replayed (:mod:`kaggle_kit.training.recorded`)."""
+    takes_short_inputs: ClassVar[bool] = False
+    """Whether ``forward`` gives its inputs to linear layers alone, which round them in mixed precision, so that they may come rounded."""
 
     def __init__(self, d_text: int, d_image: int, options: Section) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ from kaggle_kit.metrics import unit
 from kaggle_kit.settings import FRACTION, POSITIVE, Section, at_least, setting
 from kaggle_kit.translators.base import FitData, Translator, translators
 from kaggle_kit.translators.dropout import Dropout
+from kaggle_kit.translators.stages import Stage
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class DropoutMlpOptions(Section):
 class DropoutMlp(Translator):
     """Linear, LayerNorm, SiLU, Dropout 0.704, Linear: the shallow network behind the best public scores."""
 
-    recordable = True
+    recordable = takes_short_inputs = True
     Options = DropoutMlpOptions
     options: DropoutMlpOptions
     target_length: Tensor
@@ -56,7 +57,8 @@ class DropoutMlp(Translator):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, d_text) → (n, d_image)."""
-        return self.layers(inputs)
+        layer, norm, _, drop, leave = self.layers
+        return leave(Stage(layer, norm, activation="silu", share=drop.now)(inputs))
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class ResidualBlocksOptions(Section):
 class ResidualBlocks(Translator):
     """Linear, LayerNorm, GELU, Dropout to the width; two such layers as a residual; Linear to the image space."""
 
-    recordable = True
+    recordable = takes_short_inputs = True
     Options = ResidualBlocksOptions
     options: ResidualBlocksOptions
 
@@ -87,8 +89,15 @@ class ResidualBlocks(Translator):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, d_text) → (n, d_image)."""
-        hidden = self.enter(inputs)  # (n, width)
-        return self.leave(hidden + self.block(hidden))
+        hidden = _passed(self.enter, inputs)  # (n, width)
+        first, second = self.block
+        return self.leave(hidden + _passed(second, _passed(first, hidden)))
+
+
+def _passed(layer: nn.Sequential, inputs: Tensor) -> Tensor:
+    """(n, d_in) → (n, width) through a layer of residual blocks."""
+    linear, norm, _, drop = layer
+    return Stage(linear, norm, activation="gelu", share=drop.now)(inputs)
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,7 @@ class _GegluBlock(nn.Module):
 class Geglu(Translator):
     """GeGLU residual MLP: entry with BatchNorm and dropout, gated blocks, a GELU bottleneck."""
 
-    recordable = True
+    recordable = takes_short_inputs = True
     Options = GegluOptions
 
     def __init__(self, d_text: int, d_image: int, options: GegluOptions) -> None:
@@ -159,7 +168,7 @@ class VaeStyle(Translator):
     Both sides are centred on the training data. Source of the divergence: Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
     """
 
-    recordable = True
+    recordable = takes_short_inputs = True
     Options = VaeOptions
     options: VaeOptions
     text_mean: Tensor
@@ -233,7 +242,7 @@ class SlotAdapter(Translator):
     Source of the loss: Faghri et al., VSE++, BMVC 2018.
     """
 
-    recordable = True
+    recordable = takes_short_inputs = True
     Options = SlotAdapterOptions
     options: SlotAdapterOptions
 

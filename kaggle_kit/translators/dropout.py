@@ -37,6 +37,11 @@ class Dropout(nn.Module):
         super().__init__()
         self.share = share
 
+    @property
+    def now(self) -> float:
+        """The share that is dropped: none in evaluation mode."""
+        return self.share if self.training else 0.0
+
     def forward(self, x: Tensor) -> Tensor:
         """Any shape; unchanged in evaluation mode."""
-        return dropout(x, self.share) if self.training and self.share > 0 else x
+        return dropout(x, self.share) if self.now > 0 else x

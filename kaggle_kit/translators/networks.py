@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaggle_kit.metrics import unit
 from kaggle_kit.settings import FRACTION, Section, at_least, one_of, setting
 from kaggle_kit.translators.base import Translator, translators
 from kaggle_kit.translators.dropout import Dropout
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu, "tanh": F.tanh}
+from kaggle_kit.translators.stages import ACTIVATIONS, Stage
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class MlpOptions(Section):
 class Mlp(Translator):
     """The competition's baseline: Linear(d_text, hidden), ReLU, Dropout, Linear(hidden, d_image)."""
 
-    recordable = True
+    recordable = takes_short_inputs = True
     Options = MlpOptions
     options: MlpOptions
 
@@ -46,8 +43,8 @@ class Mlp(Translator):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, d_text) → (n, d_image)."""
-        hidden = ACTIVATIONS[self.options.activation](self.hidden(inputs))  # (n, hidden)
-        return self.out(self.dropout(hidden))
+        enter = Stage(self.hidden, activation=self.options.activation, share=self.dropout.now)
+        return self.out(enter(inputs))
 
 
 @dataclass(frozen=True)
@@ -68,17 +65,17 @@ class ResidualMlpOptions(Section):
 class ResidualMlp(Translator):
     """The original final model: act(LN(Linear(Dropout(act(LN(Linear(x)))))) + Projection(x))."""
 
-    recordable = True
+    recordable = takes_short_inputs = True
     Options = ResidualMlpOptions
     options: ResidualMlpOptions
 
     def __init__(self, d_text: int, d_image: int, options: ResidualMlpOptions) -> None:
         super().__init__(d_text, d_image, options)
         self.fc1 = nn.Linear(d_text, options.hidden)
-        self.norm1 = nn.LayerNorm(options.hidden) if options.hidden_norm else nn.Identity()
+        self.norm1 = nn.LayerNorm(options.hidden) if options.hidden_norm else None
         self.dropout = Dropout(options.dropout)
         self.fc2 = nn.Linear(options.hidden, d_image)
-        self.norm2 = nn.LayerNorm(d_image) if options.output_norm else nn.Identity()
+        self.norm2 = nn.LayerNorm(d_image) if options.output_norm else None
         self.projection = nn.Linear(d_text, d_image) if options.skip else None
 
     def encode_text(self, text: Tensor) -> Tensor:
@@ -87,9 +84,7 @@ class ResidualMlp(Translator):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, d_text) → (n, d_image)."""
-        activation = ACTIVATIONS[self.options.activation]
-        hidden = self.dropout(activation(self.norm1(self.fc1(inputs))))  # (n, hidden)
-        summed = self.norm2(self.fc2(hidden))  # (n, d_image)
-        if self.projection is not None:
-            summed = summed + self.projection(inputs)
-        return activation(summed) if self.options.output_activation else summed
+        activation = self.options.activation
+        enter = Stage(self.fc1, self.norm1, activation=activation, share=self.dropout.now)
+        leave = Stage(self.fc2, self.norm2, self.projection, activation if self.options.output_activation else None)
+        return leave(enter(inputs), inputs)

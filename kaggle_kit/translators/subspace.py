@@ -18,6 +18,7 @@ from kaggle_kit.settings import FRACTION, Section, at_least, setting
 from kaggle_kit.translators.base import BLOCK_ROWS, FitData, Translator, translators
 from kaggle_kit.translators.closed_form import Spectrum, fit_whitened_ridge, mean_row
 from kaggle_kit.translators.dropout import Dropout
+from kaggle_kit.translators.stages import Stage
 
 BIAS_CAPTIONS = 4096
 """Training captions whose mean prediction corrects for hubs: enough for a mean, and quick."""
@@ -47,7 +48,7 @@ class SubspaceMlpOptions(Section):
 class SubspaceMlp(Translator):
     """LayerNorm-SiLU MLP from the leading text directions to the leading image directions, with a whitened ridge and a hub correction."""
 
-    recordable = True
+    recordable = takes_short_inputs = True
     Options = SubspaceMlpOptions
     options: SubspaceMlpOptions
     text_mean: Tensor
@@ -117,8 +118,8 @@ class SubspaceMlp(Translator):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, d_text) → (n, image_directions)."""
-        hidden = nn.functional.silu(self.norm(self.enter(inputs[:, : self.k_text])))  # (n, hidden)
-        return self.leave(self.dropout(hidden))
+        enter = Stage(self.enter, self.norm, activation="silu", share=self.dropout.now)
+        return self.leave(enter(inputs[:, : self.k_text]))
 
     def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
         """Back to the image space, plus the ridge's vote, plus the hub correction: (n, d_image) float32."""

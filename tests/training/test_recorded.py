@@ -87,6 +87,13 @@ def test_recorded_steps_give_the_weights_of_steps_that_are_not(tmp_path, case):
     assert recorded.position.history[-1]["train_loss"] == direct.position.history[-1]["train_loss"]
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_tables_that_are_rounded_once_give_the_same_weights(tmp_path, case):
+    once, in_each_step = (loop_of(tmp_path / kind, *CASES[case]) for kind in ("once", "each"))
+    in_each_step.objective.inputs, in_each_step.objective.targets = in_each_step.fold.inputs, in_each_step.fold.targets
+    assert differing(weights_of(once), weights_of(in_each_step)) == []
+
+
 def test_a_step_that_waits_for_the_device_is_computed_as_it_comes(tmp_path):
     loops = [loop_of(tmp_path / kind, *CASES["residual"]) for kind in ("waits", "direct")]
     loops[1].recorded = None
