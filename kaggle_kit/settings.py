@@ -259,6 +259,11 @@ class TrainSettings(Section):
         False,
         "compile network and loss for the GPU before training: a minute or more at the start, for large batches and long training",
     )
+    kernels: bool = setting(
+        False,
+        "instead: compute what lies between the matrix products by kernels of kaggle_kit's own, on one GPU with bf16 in hardware "
+        "(checked without a GPU, not yet measured on one)",
+    )
     threads: int | None = setting(
         None, "CPU threads of a process; none: as many as cores, divided by the workers", at_least(1)
     )
@@ -283,6 +288,12 @@ class TrainSettings(Section):
         "non-finite steps in a row after which a run counts as diverged (on a GPU noticed at the end of the epoch)",
         at_least(1),
     )
+
+    def __post_init__(self) -> None:
+        """Beside the rules of single settings: two that exclude each other."""
+        super().__post_init__()
+        if self.compile and self.kernels:
+            raise ConfigError(["kernels: takes the place of compile, so set one of the two"])
 
 
 OF_THE_MOMENT = ("workers", "checkpoint_minutes", "time_budget", "time_margin_s", "disk_margin_mb")

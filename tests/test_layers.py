@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "kaggle_kit"
 LAYERS = (
     ("errors", "files", "progress", "version", "plugins", "registry", "notebook", "cells"),
     ("settings", "competition", "config", "metrics", "contrast"),
-    ("embeddings", "translators", "kaggle_service", "archive", "submission"),
+    ("embeddings", "translators", "kernels", "kaggle_service", "archive", "submission"),
     ("training",),
     ("ensemble", "analysis"),
     ("workflow",),
@@ -36,7 +36,8 @@ ORDER_WITHIN = (
 MAY_IMPORT = {
     "kaggle": {"kaggle_service"},
     "kagglesdk": {"kaggle_service"},
-    "torch": {"metrics", "contrast", "translators", "training", "ensemble", "analysis", "workflow"},
+    "torch": {"metrics", "contrast", "translators", "kernels", "training", "ensemble", "analysis", "workflow"},
+    "triton": {"kernels"},
     "pandas": {"archive", "submission", "analysis"},
     "rich": {"render"},
     "click": {"cli"},

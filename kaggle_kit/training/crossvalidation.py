@@ -19,7 +19,7 @@ from kaggle_kit.training.context import RunContext
 from kaggle_kit.training.fold import FoldData, fold_data
 from kaggle_kit.training.interrupts import Deadline, stop_on_signals
 from kaggle_kit.training.job import Job
-from kaggle_kit.training.loop import planned_epochs
+from kaggle_kit.training.loop import planned_epochs, without_kernels
 from kaggle_kit.training.member import PREDICTIONS, MemberResult, MemberTask, finished_member, train_member
 from kaggle_kit.training.memory import memory_told
 from kaggle_kit.training.parallel import Crew, choose_crew, train_in_parallel
@@ -109,6 +109,9 @@ def cross_validate(
     crew, hardware = choose_crew(settings)
     how = f"{hardware.device}, {hardware.precision}, {hardware.threads} threads{crew.words}"
     progress.note(f"training on {hardware.name} ({how})")
+    shared = crew.together and not crew.is_one_process
+    if settings.train.kernels and (reason := without_kernels(settings.train, hardware, shared=shared)) is not None:
+        progress.note(f"train.kernels changes nothing here: {reason}")
     with stop_on_signals(deadline) as stop:
         context = RunContext(settings, hardware, folder, header, stop, progress)
         members = _trained(crew, pairs, folds, context)

@@ -6,11 +6,12 @@ import math
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from kaggle_kit import kernels
 from kaggle_kit.errors import DataError, TrainingError
 from kaggle_kit.progress import Task
 from kaggle_kit.settings import TrainSettings
@@ -22,12 +23,16 @@ from kaggle_kit.training.fold import EncodedFold, FoldData, encode_fold
 from kaggle_kit.training.losses import Loss, build_loss
 from kaggle_kit.training.memory import keep_freed_memory
 from kaggle_kit.training.objective import Objective
+from kaggle_kit.training.precision import Hardware
 from kaggle_kit.training.recorded import RecordedSteps
 from kaggle_kit.training.rounded import RoundedWeights
 from kaggle_kit.training.schedule import learning_rate
 from kaggle_kit.training.seeds import generator_for
 from kaggle_kit.training.state import StateFiles
 from kaggle_kit.translators import Translator
+
+if TYPE_CHECKING:
+    from kaggle_kit.training.fused import FusedWeights
 
 EPOCH_DRAWS = 2
 """Gallery draws of the score after each epoch; the score of a finished fold takes ``validation.draws``."""
@@ -101,6 +106,24 @@ def _batches(data: FoldData, train: TrainSettings, seed: int, epoch: int) -> lis
     return epoch_batches(data.image_of_caption[data.train], train.batch_size, train.batches, generator, data.weight)
 
 
+def without_kernels(train: TrainSettings, hardware: Hardware, *, shared: bool) -> str | None:
+    """Why steps cannot be computed by kernels of ours; None: they can, if the translator is one of linear layers.
+
+    Args:
+        shared: whether several processes train a fold together.
+    """
+    reasons = {
+        f"they are for one GPU in bf16, not for {hardware.device} in {hardware.precision}": (
+            (hardware.device, hardware.precision) != ("cuda", "bf16")
+        ),
+        "several devices share a batch (train.parallel)": shared,
+        "gradients are added up over batches (train.accumulate)": train.accumulate > 1,
+        "gradients are clipped (train.clip_norm)": train.clip_norm is not None,
+        "the GPU does not multiply bf16 in hardware, or Triton is not installed": not kernels.usable(),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
 class GradientLoop:
     """Trains a prepared translator on one fold.
 
@@ -139,6 +162,8 @@ class GradientLoop:
         self.total_steps = self.batches_in_epoch * self.epochs
         self.average = MovingAverage(translator, self.train.ema_decay) if self.train.ema_decay else None
         self.rounded = RoundedWeights(self.optimizer) if self._rounds_weights() else None
+        self.fused = self._fused_weights() if self.train.kernels else None
+        self.loss.fused = self.fused is not None
         self.recorded = RecordedSteps(self._whole_step, self._changing, self.scaler) if self._records_steps() else None
         if self.train.compile and hardware.device == "cuda":
             self.objective.compile(dynamic=False)
@@ -160,6 +185,14 @@ class GradientLoop:
             and self.train.clip_norm is None
         )
 
+    def _fused_weights(self) -> FusedWeights | None:
+        """Where kernels compute what lies between the matrix products: what they work on."""
+        if without_kernels(self.train, self.hardware, shared=self.collective.size > 1) is not None:
+            return None
+        from kaggle_kit.training.fused import FusedWeights, bears_fusing  # needs Triton
+
+        return FusedWeights(self.optimizer) if bears_fusing(self.translator, self.loss) else None
+
     def _records_steps(self) -> bool:
         """Whether steps are recorded and replayed: on one GPU, where every batch is a step and all parts bear it."""
         return (
@@ -175,6 +208,7 @@ class GradientLoop:
         modules = [self.translator, self.loss, *([] if self.average is None else [self.average.translator])]
         found = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
         found += [tensor for state in self.optimizer.state.values() for tensor in state.values()]
+        found += [] if self.fused is None else self.fused.kept
         return found if self.average is None else [*found, self.average.share]
 
     def _build_optimizer(self) -> torch.optim.Optimizer:
@@ -226,8 +260,9 @@ class GradientLoop:
         on_device = torch.cat(batches).to(self.hardware.device).split(sizes)
         self.translator.train()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.rounded is not None:
-            self.rounded.refresh()  # a state may have been loaded
+        for kept in (self.rounded, self.fused):
+            if kept is not None:
+                kept.refresh()  # a state may have been loaded
         started = time.perf_counter()
         for number in range(position.step_in_epoch, len(batches)):
             with self.stop.timed("step"):
@@ -288,10 +323,12 @@ class GradientLoop:
         """Add a batch's part to the gradients of its group; its loss."""
         if first:
             self.former_statistics = [buffer.clone() for buffer in self.statistics]
+            if self.fused is not None:
+                self.fused.forget()  # of a step that broke off
         purpose = (self.seed, self.position.step) if self.collective.size > 1 else ()
-        with self.rounded or nullcontext():
+        with self.rounded or self.fused or nullcontext():
             loss: Tensor = self.objective(captions, share, *purpose)
-        self.scaler.scale(loss / group_size).backward()
+        self.scaler.scale(loss if group_size == 1 else loss / group_size).backward()
         self.group_loss = loss.detach() if first else self.group_loss + loss.detach()
         return loss.detach()
 
@@ -301,6 +338,10 @@ class GradientLoop:
         Returns:
             float32 scalar on the device: 1 when the step was skipped, else 0.
         """
+        if self.fused is not None:
+            skipped = self.fused.descend(self.group_loss)
+            self._keep_up(skipped)
+            return skipped
         self.collective.average_gradients(self.parameters)
         self.scaler.unscale_(self.optimizer)
         skipped = (self._checked_gradients() + self.group_loss).isfinite().logical_not().float()
@@ -313,14 +354,18 @@ class GradientLoop:
             if self.rounded is not None:
                 self.rounded.step()
         self.scaler.update()
-        for buffer, former in zip(self.statistics, self.former_statistics, strict=True):
-            buffer.copy_(torch.where(skipped > 0, former, buffer))
-        if self.average is not None:
-            self.average.update(self.translator, skipped)
+        self._keep_up(skipped)
         self.optimizer.zero_grad(set_to_none=True)
         if self.rounded is not None:
             self.rounded.forget()
         return skipped
+
+    def _keep_up(self, skipped: Tensor) -> None:
+        """What goes with the weights: running statistics, which a skipped step leaves as they were, and the moving average."""
+        for buffer, former in zip(self.statistics, self.former_statistics, strict=True):
+            buffer.copy_(torch.where(skipped > 0, former, buffer))
+        if self.average is not None:
+            self.average.update(self.translator, skipped)
 
     def _checked_gradients(self) -> Tensor:
         """A number that is finite if all gradients are, which are scaled down where their norm is too large."""

@@ -35,6 +35,9 @@ class Loss(nn.Module):
     rounded: torch.dtype | None = None
     """Short format in which scores are multiplied, see :func:`kaggle_kit.training.blocks.products`; set by the training."""
 
+    fused = False
+    """Whether kernels may compute it where they can; set by the training."""
+
     @property
     def takes_short_targets(self) -> bool:
         """Whether targets enter scores alone, so that they may come in the format ``rounded``."""
@@ -162,6 +165,16 @@ class _Contrastive(Loss):
         """As in the base: unless a share of the target is spread."""
         return self.options.label_smoothing == 0
 
+    def _by_kernels(self, outputs: Tensor, targets: Tensor, image_weight: float) -> Tensor | None:
+        """The loss where kernels know it and a gradient is wanted; None: it is to be computed otherwise."""
+        whole = len(outputs) <= self.options.tile(outputs)
+        if not (self.fused and whole and outputs.requires_grad and self.options.label_smoothing == 0):
+            return None
+        from kaggle_kit.training.fused_scores import infonce  # needs Triton
+
+        most = -math.log(self.options.least_temperature)
+        return infonce(outputs, targets, self.log_scale, most=most, image_weight=image_weight)
+
     def _smoothed(self, right: Tensor, scaled: Tensor, targets: Tensor) -> Tensor:
         """Mean logit under the targets' distribution: that of the right entries, and a share of that of all entries."""
         smoothing = self.options.label_smoothing
@@ -179,6 +192,9 @@ class InfoNce(_Contrastive):
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Cross-entropy of each caption's own row."""
+        quick = self._by_kernels(outputs, targets, 0.0)
+        if quick is not None:
+            return quick
         scaled, targets = self._scaled(outputs), targets.float()
         sums = score_sums(scaled, targets, block=self.options.tile(outputs), both_ways=False, rounded=self.rounded)
         return sums.by_caption.mean() - self._smoothed(sums.own.mean(), scaled, targets)
@@ -212,6 +228,9 @@ class SymmetricInfoNce(_Contrastive):
     def _both_ways(self, outputs: Tensor, targets: Tensor, mix: Mix | None) -> Tensor:
         """Every image is somebody's partner once, so the mean right logit is the same by captions and by images."""
         weight = self.options.image_weight
+        quick = self._by_kernels(outputs, targets, weight) if mix is None else None
+        if quick is not None:
+            return quick
         scaled, targets = self._scaled(outputs), targets.float()
         sums = score_sums(scaled, targets, block=self.options.tile(outputs), both_ways=weight > 0, rounded=self.rounded)
         normalisers = sums.by_caption.mean()

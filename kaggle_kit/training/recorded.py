@@ -77,7 +77,7 @@ class RecordedSteps:
             _end_capture()
 
     def _record(self, captions: Tensor, share: Share) -> _Recording:
-        aside = torch.cuda.Stream()
+        aside = torch.cuda.Stream(priority=-1)  # before what is computed beside it
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(WARM_UPS - 1):

@@ -79,7 +79,7 @@ class RoundedWeights(TorchFunctionMode):
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func is F.linear:
-            inputs, weight, bias = _arguments(*args, **(kwargs or {}))
+            inputs, weight, bias = linear_arguments(*args, **(kwargs or {}))
             rounded = self._of(weight) if _multiplies_bf16(inputs) else None
             if rounded is not None:
                 return _Linear.apply(inputs, weight, bias, rounded)
@@ -152,11 +152,12 @@ class RoundedWeights(TorchFunctionMode):
         return state
 
 
-def _arguments(
+def linear_arguments(
     input: Tensor,  # noqa: A002  # the name that ``F.linear`` is called with
     weight: Tensor,
     bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Inputs, weight and bias of a call of ``F.linear``, however they were given."""
     return input, weight, bias
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -57,8 +58,8 @@ class DropoutMlp(Translator):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, d_text) → (n, d_image)."""
-        layer, norm, _, drop, leave = self.layers
-        return leave(Stage(layer, norm, activation="silu", share=drop.now)(inputs))
+        *enter, leave = self.layers
+        return leave(_stage(enter, "silu")(inputs))
 
 
 @dataclass(frozen=True)
@@ -89,15 +90,21 @@ class ResidualBlocks(Translator):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(n, d_text) → (n, d_image)."""
-        hidden = _passed(self.enter, inputs)  # (n, width)
-        first, second = self.block
-        return self.leave(hidden + _passed(second, _passed(first, hidden)))
+        hidden = _stage(self.enter, "gelu")(inputs)  # (n, width)
+        block = hidden
+        for layer in self.block:
+            assert isinstance(layer, nn.Sequential)
+            block = _stage(layer, "gelu")(block)
+        return self.leave(hidden + block)
 
 
-def _passed(layer: nn.Sequential, inputs: Tensor) -> Tensor:
-    """(n, d_in) → (n, width) through a layer of residual blocks."""
-    linear, norm, _, drop = layer
-    return Stage(linear, norm, activation="gelu", share=drop.now)(inputs)
+def _stage(layers: Iterable[nn.Module], activation: str) -> Stage:
+    """The stage that a linear layer, a norm, an activation and dropout are together."""
+    linear, norm, _, drop = layers
+    assert isinstance(linear, nn.Linear)
+    assert isinstance(norm, nn.LayerNorm)
+    assert isinstance(drop, Dropout)
+    return Stage(linear, norm, activation=activation, share=drop.now)
 
 
 @dataclass(frozen=True)

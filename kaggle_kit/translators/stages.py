@@ -1,4 +1,4 @@
-"""A stage of a network: a linear layer and what follows it up to the next one. Training on a GPU computes a stage with kernels of its own."""
+"""A stage of a network: a linear layer and what follows it up to the next one. Training on a GPU may compute it by kernels of its own."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _quicker: Quicker | None = None
 @contextmanager
 def computed_by(quicker: Quicker) -> Iterator[None]:
     """Within the block stages are computed by ``quicker`` where it can."""
-    global _quicker  # noqa: PLW0603  # read in every stage, also while a compiler follows it
+    global _quicker  # read in every stage, also while a compiler follows it
     former, _quicker = _quicker, quicker
     try:
         yield

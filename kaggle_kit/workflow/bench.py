@@ -174,7 +174,7 @@ def bench(
     hardware = choose_hardware(train.device, train.precision, train.threads)
     progress.note(f"timing {hardware.name} ({hardware.device}, {hardware.precision}, {hardware.threads} threads)")
     size = _size(project, hardware, batch or BATCH, samples)
-    original, chosen = _original_settings(batch=size.batch, compiled=train.compile), project.settings
+    original, chosen = _original_settings(train, batch=size.batch), project.settings
     if batch is not None:
         chosen = replace(chosen, train=replace(chosen.train, batch_size=batch))
     with contextlib.ExitStack() as stack:
@@ -267,10 +267,11 @@ def _yardsticks(size: _Size, hardware: Hardware) -> dict[str, Orders]:
     return {**found, "floor": Orders("floor", hardware, *shape)}
 
 
-def _original_settings(*, batch: int = BATCH, compiled: bool = False) -> Settings:
+def _original_settings(chosen: TrainSettings, *, batch: int) -> Settings:
     """The shipped recipe of the original notebook, whatever the project says, but for what speed alone depends on."""
     found = Settings.from_dict(tomllib.loads(shipped_configs()[ORIGINAL].read_text(encoding="utf-8")))
-    return replace(found, train=replace(found.train, compile=compiled, batch_size=batch))
+    train = replace(found.train, batch_size=batch, compile=chosen.compile, kernels=chosen.kernels)
+    return replace(found, train=train)
 
 
 def _training(

@@ -24,6 +24,7 @@ def main() -> None:
     overrides = {
         "train.precision": options.precision,
         "train.compile": options.compile,
+        "train.kernels": options.kernels,
         "translator.name": options.translator,
     }
     if options.threads is not None:
@@ -51,6 +52,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--samples", type=int)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--compile", action="store_true", help="the setting train.compile, on a GPU")
+    parser.add_argument("--kernels", action="store_true", help="the setting train.kernels, on a GPU")
     parser.add_argument("--time-to", type=float, metavar="MRR")
     return parser.parse_args()
 

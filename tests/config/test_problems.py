@@ -160,3 +160,9 @@ def test_error_carries_each_problem_and_a_hint(write):
         "hint": "kk config show lists every setting with its value and origin",
         "problems": caught.value.problems,
     }
+
+
+def test_two_settings_that_exclude_each_other_are_a_problem(problems_of, write):
+    write("kk.toml", "[train]\ncompile = true\nkernels = true\n")
+    (problem,) = problems_of(environ={})
+    assert problem.endswith("train.kernels: takes the place of compile, so set one of the two")

@@ -209,3 +209,29 @@ def test_a_checkpoint_carries_its_origin_in_json(pairs, settings_of, tmp_path):
     assert header["run"] == "r-1"
     assert header["folds"] == folds.digest
     assert (header["translator"], header["fold"], header["d_text"], header["d_image"]) == ("residual_mlp", 1, 8, 12)
+
+
+class Notes(CallAfterEpoch):
+    """What is said beside the progress of epochs."""
+
+    def __init__(self):
+        super().__init__(-1, lambda: None)
+        self.lines = []
+
+    def note(self, text):
+        self.lines.append(text)
+
+
+@pytest.mark.parametrize(
+    ("train", "reason"),
+    [
+        ({"device": "cpu", "precision": "bf16"}, "they are for one GPU in bf16, not for cpu in bf16"),
+        ({"device": "cpu", "precision": "fp32"}, "they are for one GPU in bf16, not for cpu in fp32"),
+    ],
+)
+def test_kernels_that_are_asked_for_in_vain_are_told_of_and_change_nothing(pairs, settings_of, tmp_path, train, reason):
+    notes = Notes()
+    run(pairs, settings_of(folds=2, epochs=1, kernels=True, **train), tmp_path / "kernels", progress=notes)
+    run(pairs, settings_of(folds=2, epochs=1, **train), tmp_path / "plain")
+    assert [line for line in notes.lines if "kernels" in line] == [f"train.kernels changes nothing here: {reason}"]
+    assert weights_of(tmp_path / "kernels") == weights_of(tmp_path / "plain")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from kaggle_kit import kernels
 from kaggle_kit.config import Settings
 from kaggle_kit.errors import InterruptedWork
 from kaggle_kit.progress import SILENCE
@@ -42,6 +43,12 @@ CASES = {
     "dropout": ({}, {"name": "dropout_mlp", "hidden": 32}, {"name": "triplet_mse"}),
     "blocks": ({}, {"name": "residual_blocks", "width": 32}, {"name": "infonce_multi_positive"}),
     "siglip": ({}, {"name": "residual_mlp", "hidden": 32}, {"name": "siglip"}),
+    "kernels": ({"kernels": True}, {"name": "residual_mlp", "hidden": 64}, {"name": "infonce"}),
+    "kernels, mixed": (
+        {"kernels": True, "mixup": 0.3, "mixup_after": 1, "ema_decay": 0.9, "optimizer": "adamw", "weight_decay": 0.1},
+        {"name": "subspace_mlp", "hidden": 64},
+        LEARNABLE,
+    ),
 }
 
 
@@ -84,7 +91,18 @@ def test_recorded_steps_give_the_weights_of_steps_that_are_not(tmp_path, case):
     direct.recorded = None
     assert differing(weights_of(recorded), weights_of(direct)) == []
     assert recorded.recorded.refused is None
+    assert (recorded.fused is not None) == (case.startswith("kernels") and kernels.usable())
     assert recorded.position.history[-1]["train_loss"] == direct.position.history[-1]["train_loss"]
+
+
+def test_kernels_come_to_the_losses_of_pytorch(tmp_path):
+    train, translator, loss = CASES["kernels"]
+    translator = {**translator, "dropout": 0.0}  # each way draws its own
+    ways = [loop_of(tmp_path / str(chosen), {**train, "kernels": chosen}, translator, loss) for chosen in (True, False)]
+    for way in ways:
+        run(way)
+    losses = [[epoch["train_loss"] for epoch in way.position.history] for way in ways]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from kaggle_kit.config import Settings, load_project
 from kaggle_kit.embeddings import generate_competition
 from kaggle_kit.errors import KaggleKitError, UsageError
+from kaggle_kit.settings import TrainSettings
 from kaggle_kit.training.bench import Apart, Orders, ReferenceModel, Spread, interleave
 from kaggle_kit.training.losses import build_loss
 from kaggle_kit.training.precision import Hardware
@@ -32,7 +33,7 @@ def project(clean_world):
 def test_original_recipe_is_the_reference_model_and_loss():
     """The same network, number for number, the same loss, optimiser and batch as the original loop's."""
     torch.manual_seed(0)
-    settings = _original_settings()
+    settings = _original_settings(TrainSettings(), batch=256)
     ours = build_translator(settings.translator.name, 1024, 1536, settings.translator.options)
     reference = ReferenceModel(1024, 1536)
     ours.load_state_dict(reference.state_dict())
