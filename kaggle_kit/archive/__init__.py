@@ -5,7 +5,7 @@ SQLite index beside them is a cache that is rebuilt from them whenever it is mis
 """
 
 from kaggle_kit.archive.chain import ChainChecks, Link, chain, run_chain
-from kaggle_kit.archive.history import SORTS, HistoryTable, by_day, history_table, made_by, run_table
+from kaggle_kit.archive.history import SORTS, HistoryTable, by_day, day_of, history_table, made_by, run_table
 from kaggle_kit.archive.ids import new_id
 from kaggle_kit.archive.migrations import Migrations
 from kaggle_kit.archive.provenance import provenance
@@ -45,6 +45,7 @@ __all__ = [
     "basis_of",
     "by_day",
     "chain",
+    "day_of",
     "history_table",
     "made_by",
     "new_id",

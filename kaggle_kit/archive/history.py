@@ -235,8 +235,14 @@ def by_day(table: HistoryTable) -> HistoryTable:
     """One row for each day (UTC, as quotas count): how many, and the best of them by public score, then by CV; newest day first."""
     days: dict[str, list[dict[str, Any]]] = {}
     for row in table.sorted("newest").rows:
-        days.setdefault(row["created"][:10], []).append(row)
-    return replace(table, columns=DAY_COLUMNS, rows=[_day_row(day, rows) for day, rows in days.items()])
+        days.setdefault(row["day"], []).append(row)
+    newest_first = sorted(days.items(), reverse=True)
+    return replace(table, columns=DAY_COLUMNS, rows=[_day_row(day, rows) for day, rows in newest_first])
+
+
+def day_of(record: Record) -> str:
+    """The day on which a submission went to Kaggle, of anything else on which it was made: ISO 8601, UTC, as quotas count."""
+    return str(record.get("sent_at") or record.created)[:10]
 
 
 def made_by(pattern: str) -> Callable[[Mapping[str, Any]], bool]:
@@ -269,6 +275,7 @@ def _row(record: Record, runs: Mapping[str, Record]) -> dict[str, Any]:
     return {
         "id": record.id,
         "created": record.created,
+        "day": day_of(record),
         "message": get("message"),
         "translator": get("translator"),
         "folds": get("folds"),
@@ -293,6 +300,7 @@ def _run_row(run: Record, sent: Record | None) -> dict[str, Any]:
     sweep = run.get("sweep") or {}
     facts = {column: run.get(column) for column in RUN_COLUMNS}
     return facts | {
+        "day": day_of(run),
         "folds": (run.get("folds") or {}).get("count"),
         "ensemble": len(run.get("members") or ()) or 1,
         "status": run.state,

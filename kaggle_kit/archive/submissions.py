@@ -56,6 +56,7 @@ SUBMISSION_FIELDS = {
     "competition": Field(str, "slug", required=True),
     "rehearsal": Field(bool, "sent to a rehearsal server, not to Kaggle", False, required=True),
     "created": Field(str, "ISO 8601, UTC", required=True, moment=True),
+    "sent_at": Field(str, "when it went to Kaggle from here, ISO 8601, UTC", moment=True),
     "state": Field(str, " | ".join(NEXT_STATES), "built", required=True),
     "message": Field(str, "what the user said about it", ""),
     "description": Field(str, "what Kaggle was told", ""),
@@ -105,7 +106,7 @@ class SubmissionStore(RecordStore):
     command: ClassVar[str] = "kk leaderboard"
     fields: ClassVar = SUBMISSION_FIELDS
     listed: ClassVar[tuple[str, ...]] = (
-        "competition", "rehearsal", "message", "run", "members", "translator", "folds", "seeds", "refit", "cv", "cv_error",
+        "competition", "rehearsal", "sent_at", "message", "run", "members", "translator", "folds", "seeds", "refit", "cv", "cv_error",
         "leaks", "basis", "train_seconds", "ref", "origin", "public_score", "private_score", "rank", "error_description", "final",
     )  # fmt: skip
     migrations: ClassVar[Migrations] = SUBMISSION_MIGRATIONS
@@ -218,6 +219,10 @@ class SubmissionStore(RecordStore):
                 raise UsageError(f"submission {record_id} is {current.state}: it cannot become {state}")
             entry = {"state": state, "at": timestamp(self.clock()), "note": note}
             fields = {**current, **(changes or {}), "id": record_id, "state": state}
+            if state == "sending":
+                fields["sent_at"] = entry["at"]
+            elif state == "valid":  # Kaggle was asked and knows nothing of it
+                fields["sent_at"] = None
             return self._write(record_id, {**fields, "history": [*current["history"], entry]})
 
     @contextmanager

@@ -19,7 +19,7 @@ from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.data import training_pairs
 from kaggle_kit.workflow.predict import finished_run
 from kaggle_kit.workflow.project import load_project
-from kaggle_kit.workflow.train import train, without_refits
+from kaggle_kit.workflow.train import recorded_plugins, train, without_refits
 
 RESAMPLES = 2000
 TIMED_QUERIES = 1000
@@ -74,8 +74,8 @@ def compare(project: Project, targets: Sequence[str], *, progress: Progress = SI
     """
     if len(targets) < 2:
         raise UsageError("a comparison needs at least two runs or configurations", "kk runs list shows the runs")
-    records = [_resolve(project, target, progress) for target in targets]
     pairs, _ = training_pairs(project, progress=progress)
+    records = [_resolve(project, target, pairs, progress) for target in targets]
     _check(records, pairs)
     scores = [_image_scores(record, pairs) for record in records]
     rows = [
@@ -115,7 +115,8 @@ def learning_curve(
     points = [_with_share(base, share) for share in sorted({*shares, 1.0})]
     pairs, _ = training_pairs(base, progress=progress)
     records = [
-        _trained(point, f"{100 * point.settings.data.share:g}% of the images", name, progress) for point in points
+        _trained(point, f"{100 * point.settings.data.share:g}% of the images", name, pairs, progress)
+        for point in points
     ]
     _check(records, pairs)
     scores = [_image_scores(record, pairs) for record in records]
@@ -158,12 +159,12 @@ def _images_trained(point: Project, record: Record, pairs: Pairs) -> int:
     return round(float(np.mean([len(np.unique(pairs.image_of_caption[captions])) for captions in trained])))
 
 
-def _resolve(project: Project, target: str, progress: Progress) -> Record:
+def _resolve(project: Project, target: str, pairs: Pairs, progress: Progress) -> Record:
     """The finished run that a target names, trained now when it is a configuration without one."""
     found = run_or_configuration(project, target)
     if isinstance(found, Record):
         return found
-    return _trained(found, target, Path(target).stem, progress)
+    return _trained(found, target, Path(target).stem, pairs, progress)
 
 
 def run_or_configuration(project: Project, target: str) -> Record | Project:
@@ -193,16 +194,18 @@ def given_directly(project: Project) -> dict[str, Any]:
     }
 
 
-def _trained(project: Project, shown: str, name: str | None, progress: Progress) -> Record:
-    """A finished run with the project's settings, refits or not; trained now, without refits, unless there is one."""
+def _trained(project: Project, shown: str, name: str | None, pairs: Pairs, progress: Progress) -> Record:
+    """A finished run with the project's settings, code and data, refits or not; trained now, without refits, unless there is one."""
     measured, store = without_refits(project), RunStore(project.models_dir)
     digests = (project.settings.digest(), measured.settings.digest())
     known = store.list(
         where=lambda one: one["config_digest"] in digests and one.state == "done" and one["kind"] == "run"
     )
-    if known:
-        progress.note(f"{shown}: {known[0].id} was trained with these settings")
-        return known[0]
+    for found in (store.read(one.id) for one in known):
+        same_code = (found.get("plugins") or {}) == recorded_plugins(project.settings)
+        if same_code and found["data"]["train_sha256"] == pairs.file.sha256:
+            progress.note(f"{shown}: {found.id} was trained with these settings")
+            return found
     progress.note(f"{shown}: training")
     return store.read(train(measured, name=name, progress=progress).id)
 

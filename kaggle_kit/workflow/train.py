@@ -238,6 +238,11 @@ def _plugins_of(settings: Settings) -> dict[str, Plugin]:
     return {kind: plugin for kind, plugin in found.items() if plugin is not None}
 
 
+def recorded_plugins(settings: Settings) -> dict[str, Any]:
+    """What a run that is trained now records of them."""
+    return {kind: plugin.to_dict() for kind, plugin in _plugins_of(settings).items()}
+
+
 def _keep_plugins(folder: Path, settings: Settings) -> None:
     """Copy the files into the run's folder: what trained it can be read, and put back, however the project goes on."""
     from kaggle_kit.training.checkpoints import PLUGINS
@@ -378,7 +383,7 @@ def _new_record(project: Project, label: str, pairs: Pairs, report: dict[str, An
         "translator": settings.translator.name,
         "loss": None if translators[settings.translator.name].closed_form else settings.loss.name,
         "config": settings.to_dict(),
-        "plugins": {kind: plugin.to_dict() for kind, plugin in _plugins_of(settings).items()},
+        "plugins": recorded_plugins(settings),
         "config_digest": settings.digest(),
         "origins": {key: origin for key, origin in project.origins.items() if origin != "default"},
         "data": {

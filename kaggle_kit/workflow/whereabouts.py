@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from kaggle_kit.archive import Record, RecordStore, RunStore, SubmissionStore, read_limit
+from kaggle_kit.archive import Record, RecordStore, RunStore, SubmissionStore, day_of, read_limit
 from kaggle_kit.cells import facts_table
 from kaggle_kit.config import PROJECT_FILE, Project
 from kaggle_kit.embeddings import find_file
 from kaggle_kit.errors import MissingError
 
 UNFINISHED = ("running", "interrupted")
-COUNTED = ("sent", "scored")
-"""States of submissions that use up one of today's; those that end in ERROR do not."""
+COUNTED = ("sending", "sent", "scored")
+"""States of submissions that use up one of today's, or may have; those that end in ERROR do not."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def whereabouts(project: Project, *, environ: Mapping[str, str] = os.environ) ->
     runs, sent = _own(RunStore(project.models_dir), project), _own(SubmissionStore(project.submissions_dir), project)
     done = [run for run in runs if run.state == "done"]
     today = datetime.now(UTC).strftime("%Y-%m-%d")
-    sent_today = sum(one.state in COUNTED and one.created.startswith(today) for one in sent)
+    sent_today = sum(one.state in COUNTED and day_of(one) == today for one in sent)
     limit = read_limit(project.submissions_dir, competition.slug)
     left = None if limit is None else max(0, limit - sent_today)
     missing = [name for name in competition.files.required if not _is_there(name, project, environ)]
@@ -147,7 +147,7 @@ def _next(
     done = [run for run in runs if run.state == "done"]
     if not done:
         return "kk train --preset fast", "trains a first run"
-    submitted = {one.get("run") for one in sent if one.state in ("scored", *COUNTED)}
+    submitted = {one.get("run") for one in sent if one.state in COUNTED}
     waiting = [run for run in done if run.id not in submitted]
     if waiting and left != 0:
         size = project.settings.competition.gallery_size

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,25 @@ def test_it_says_where_a_competition_stands_and_what_is_left_today(tiny, faulty,
     shown = kk().out
     assert f"public score {sent['public_score']:.5f}" in shown
     assert "4 submissions left, 1 submission made" in shown
+
+
+def test_what_counts_today_is_what_went_to_kaggle_today(tiny, faulty, kk):  # noqa: F811
+    """Not what was made today: a draft of yesterday, and one whose answer was lost."""
+    kk("submit", "-m", "first", "-q")
+    submissions = SubmissionStore(tiny / "submissions_archive")
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    draft = {"competition": submissions.list()[0]["competition"], "state": "valid"}
+    for state, created in (("sending", yesterday), ("valid", yesterday)):
+        made = submissions.create(submissions.reserve("late", "a" * 64), draft | {"created": created})
+        if state != "valid":
+            submissions.advance(made, state)
+    stand = kk("--json").json
+    assert (stand["sent_today"], stand["left_today"]) == (2, 3)
+    days = kk("leaderboard", "--by-day", "--json").json
+    assert [(day["day"], day["count"]) for day in days] == [
+        (f"{datetime.now(UTC):%Y-%m-%d}", 2),
+        (yesterday[:10], 1),  # the draft
+    ]
 
 
 def test_a_stopped_run_and_an_awaited_score_come_first(tiny, faulty, kk):  # noqa: F811

@@ -119,6 +119,18 @@ def test_an_interrupted_run_resumes_to_the_same_weights(project, kk):  # noqa: F
     assert [one["sha256"] for one in whole["checkpoints"]] == [one["sha256"] for one in resumed["checkpoints"]]
 
 
+def test_a_configuration_is_compared_anew_once_its_code_changed(project, kk):  # noqa: F811
+    kk("fetch", "-q")
+    (project / "mine.toml").write_text('translator = "least_squares"\n')
+    before, after = [], []
+    for runs in (before, after):
+        for _ in range(2):
+            runs += [row["run"] for row in json.loads(kk("compare", "mine.toml", "mine.toml", "--json", "-q").stdout)]
+        (project / "own" / "closed.py").write_text(CLOSED + "# a word more\n")
+    assert (len({*before}), len({*after})) == (1, 1)
+    assert before != after
+
+
 def test_code_that_changed_since_is_refused_until_it_is_put_back(project, kk):  # noqa: F811
     kk("fetch", "-q")
     run = json.loads(kk("train", "--translator", "least_squares", "--json", "-q").stdout)

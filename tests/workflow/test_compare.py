@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kaggle_kit.archive import RunStore
+from kaggle_kit.embeddings import generate_competition
 from kaggle_kit.errors import DataError, MissingError, UsageError
 from kaggle_kit.workflow.compare import compare, learning_curve, paired_difference
 from kaggle_kit.workflow.ensemble import ensemble
@@ -48,6 +49,19 @@ def test_a_configuration_is_trained_once(project, clean_world):
     second = compare(project, ["ridge", "procrustes"])
     assert [row["run"] for row in first.rows] == [row["run"] for row in second.rows]
     assert len(RunStore(project.models_dir).list()) == before + 2
+
+
+def test_a_configuration_is_trained_anew_on_other_data(project, clean_world, tmp_path):
+    (clean_world / "kk.toml").write_text(
+        '[competition]\nslug = "small-competition"\ngallery_size = 10\n[folds]\ncount = 2\n[train]\nthreads = 1\n'
+    )
+    first = compare(project, ["ridge", "procrustes"])
+    (clean_world / "data" / "small-competition").unlink()
+    generate_competition(
+        clean_world / "data" / "small-competition", captions=900, images=300, text_dim=48, image_dim=16, test=40, seed=4
+    )
+    second = compare(project, ["ridge", "procrustes"])
+    assert not {row["run"] for row in first.rows} & {row["run"] for row in second.rows}
 
 
 def test_what_is_measured_only_is_trained_without_refits(make_project):
