@@ -80,9 +80,12 @@ def learning_curves(run: str, members: Sequence[Mapping[str, Any]], planned_epoc
 
     Args:
         members: the content of each member's ``result.json``.
-        planned_epochs: of the run's settings.
+        planned_epochs: of the run's settings, for members that do not tell their own.
     """
-    return LearningCurves(run, tuple(_curve(member, planned_epochs) for member in members if member.get("history")))
+    trained = [member for member in members if member.get("history")]
+    return LearningCurves(
+        run, tuple(_curve(member, member.get("planned_epochs") or planned_epochs) for member in trained)
+    )
 
 
 def _curve(member: Mapping[str, Any], planned: int | None) -> Curve:

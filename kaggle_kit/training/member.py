@@ -71,17 +71,26 @@ class MemberResult:
     checkpoint_sha256: str
     predictions_sha256: str | None
     history: list[dict[str, float]]
+    planned_epochs: int | None = None
+    """Of a network: where it ends unless something ends it before; None in results of older versions."""
 
     def to_dict(self) -> dict[str, Any]:
         """The record's shape."""
         return asdict(self)
 
 
+def member_result(folder: Path) -> MemberResult | None:
+    """The result of a member, whatever became of its weights since; None when it has not finished."""
+    try:
+        return MemberResult(**files.read_json(folder / RESULT))
+    except (MissingError, TypeError, DataError):
+        return None
+
+
 def finished_member(folder: Path) -> MemberResult | None:
     """The result of a member whose files are all there, None when it has not finished."""
-    try:
-        result = MemberResult(**files.read_json(folder / RESULT))
-    except (MissingError, TypeError, DataError):
+    result = member_result(folder)
+    if result is None:
         return None
     needed = [WEIGHTS] if result.fold is None else [WEIGHTS, PREDICTIONS]
     return result if all((folder / name).is_file() for name in needed) else None
@@ -226,4 +235,5 @@ def _result(
         checkpoint_sha256=files.sha256_of(folder / WEIGHTS),
         predictions_sha256=held_out.sha256,
         history=position.history,
+        planned_epochs=loop.epochs if loop else None,
     )

@@ -65,10 +65,9 @@ def finished_run(project: Project, target: str | None) -> Record:
     Raises:
         MissingError: there is no such run, or it has not finished.
     """
-    store = RunStore(project.models_dir)
     if target is None:
-        return _finished(project, store)[0]
-    record = store.load(target)
+        return finished_runs(project)[0]
+    record = RunStore(project.models_dir).load(target)
     if record.state != "done":
         raise MissingError(
             f"run {record.id} has not finished (state: {record.state})", f"kk train --resume {record.id}"
@@ -86,12 +85,12 @@ def _preference(record: Record) -> tuple[bool, float]:
     return share_of(record) < 1, 1.0 - (record.cv or 0.0) if record["sweep"] else 0.0
 
 
-def _finished(project: Project, store: RunStore) -> list[Record]:
+def finished_runs(project: Project) -> list[Record]:
     """The finished runs of the project's competition, at least one, the newest first; the archive may hold those of others.
 
     One on all data comes before points of a learning curve, one of its own before trials of a sweep, and of trials the best.
     """
-    competition = project.settings.competition
+    store, competition = RunStore(project.models_dir), project.settings.competition
     own = store.list(where=lambda one: one.belongs_to(competition))
     finished = sorted((record for record in own if record.state == "done"), key=_preference)
     if finished:
@@ -106,7 +105,7 @@ def _finished(project: Project, store: RunStore) -> list[Record]:
 
 def _newest(project: Project, progress: Progress) -> Record:
     """The newest finished run; it is said where that is not the one with the best CV."""
-    finished, size = _finished(project, RunStore(project.models_dir)), project.settings.competition.gallery_size
+    finished, size = finished_runs(project), project.settings.competition.gallery_size
     newest = finished[0]
     best = max((one for one in finished if one.comparable(size)), key=lambda one: one.standing(size), default=newest)
     if newest.cv is not None and best.cv is not None and best.standing(size) > newest.standing(size):

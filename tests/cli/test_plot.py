@@ -61,6 +61,19 @@ def test_plot_of_a_trained_network_has_the_curves_of_its_folds(tiny, kk):  # noq
     assert found["curves"][0]["validation_mrr"] == [line["validation_mrr"] for line in member["history"]]
 
 
+def test_curves_outlive_the_weights_and_closed_forms_that_came_later(tiny, kk):  # noqa: F811
+    train = ("train", "--translator", "mlp", "--epochs", "1", "--set", "train.min_steps=20", "-q")
+    assert kk(*train).code == 0
+    before = kk("plot", "learning-curves", "--json").json["numbers"]
+    assert kk("train", "--translator", "ridge", "-q").code == 0
+    assert kk("plot", "learning-curves", "--json").json["numbers"] == before, "the newest run has none"
+    assert kk("runs", "prune", "--keep-newest", "0", "--keep-best", "0", "--yes").code == 0
+    assert list((tiny / "models_archive").glob("*mlp*/*/model.safetensors")) == []
+    assert kk("plot", "learning-curves", "--json").json["numbers"] == before
+    assert [curve["stopped"] for curve in before["curves"]] == [None, None], "steps at least add epochs to the plan"
+    assert len(before["curves"][0]["epoch"]) > 1
+
+
 def test_temperature_that_the_loss_trains_is_kept_by_epoch_and_drawn_beside_the_curves(tiny, kk):  # noqa: F811
     train = ("train", "--translator", "mlp", "--loss", "infonce_symmetric", "--epochs", "3", "-q")
     learnt = ("--set", "loss.learnable_temperature=true", "--set", "train.learning_rate=0.01")

@@ -19,7 +19,7 @@ from kaggle_kit.errors import MissingError, UsageError
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.workflow.expect import calibration
 from kaggle_kit.workflow.history import history
-from kaggle_kit.workflow.predict import finished_run
+from kaggle_kit.workflow.predict import finished_run, finished_runs
 from kaggle_kit.workflow.reports.verify import Inspection, inspect_run
 from kaggle_kit.workflow.sweeps.study import Sweep, load_sweep
 
@@ -93,8 +93,8 @@ def plot(
 
     Args:
         name: one of :func:`plots`.
-        run: id of a run or ensemble, or the unique beginning of one; the newest finished run when None. Of ``importances``: the
-            name of a sweep; the only one there is when None.
+        run: id of a run or ensemble, or the unique beginning of one; the newest finished run when None, of ``learning-curves`` the
+            newest that has some. Of ``importances``: the name of a sweep; the only one there is when None.
         output: a .png, .svg or .pdf file; ``<name>.png`` when None.
         caption: of ``retrieved``: the caption, as in :func:`~kaggle_kit.workflow.reports.verify.verify_caption`.
 
@@ -127,7 +127,7 @@ def numbers_of(
     if kind.of == "sweep":
         return kind.numbers(load_sweep(project, run))
     if kind.of == "run":
-        return kind.numbers(finished_run(project, run))
+        return kind.numbers(_newest_trained(project) if run is None else finished_run(project, run))
     seen = inspect_run(project, run, progress=progress)
     return kind.numbers(seen) if caption is None else _retrieved(seen, [seen.position(caption)])
 
@@ -142,9 +142,15 @@ def _kind(name: str) -> Plot:
     )
 
 
+def _newest_trained(project: Project) -> Record:
+    """The newest finished run of a translator that learns in epochs; any where there is none."""
+    finished = finished_runs(project)
+    return next((run for run in finished if run["kind"] == "run" and run["loss"] is not None), finished[0])
+
+
 def _learning_curves(record: Record) -> history_figures.LearningCurves:
     from kaggle_kit.training.crossvalidation import member_tasks
-    from kaggle_kit.training.member import finished_member
+    from kaggle_kit.training.member import member_result
 
     if record["kind"] == "ensemble":
         raise UsageError(
@@ -154,7 +160,7 @@ def _learning_curves(record: Record) -> history_figures.LearningCurves:
     settings = Settings.from_dict(record["config"])
     # a refit holds nothing out: it has no curve of a validation
     tasks = [task for task in member_tasks(settings) if task.fold is not None]
-    members = [finished_member(record.folder / task.name) for task in tasks]
+    members = [member_result(record.folder / task.name) for task in tasks]
     return history_figures.learning_curves(
         record.id, [member.to_dict() for member in members if member is not None], settings.train.epochs
     )
