@@ -135,7 +135,7 @@ class Listener:
         self.progress.note(event["text"])
 
     def _on_start(self, event: Mapping[str, Any]) -> None:
-        task = self.progress.start(event["what"], event["total"], event["unit"])
+        task = self.progress.start(event["what"], event["total"], event["unit"], done=event["done"])
         self.open[event["worker"], event["task"]] = event["what"], task
 
     def _on_update(self, event: Mapping[str, Any]) -> None:

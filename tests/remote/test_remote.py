@@ -385,3 +385,27 @@ def test_record_that_is_broken_is_an_error_that_names_it(kk, project):
     outcome = kk("remote", "list")
     assert outcome.code == 3
     assert "kk-x.json is no record of a remote training" in outcome.err
+
+
+@pytest.mark.slow
+def test_broken_record_beside_others_takes_none_of_them_away(kk, serve, project):
+    serve()
+    name = kk("--json", "remote", "train", "--name", "done", "--gpu", "cpu").json["job"]["name"]
+    (project / "models_archive" / "remote" / "kk-x.json").write_text('{"schema": 1}')
+    listed = kk("--json", "remote", "list")
+    assert [job["name"] for job in listed.json] == [name]
+    assert "left out" in listed.err
+    assert "kk-x.json is no record of a remote training" in listed.err
+    assert kk("--json", "remote", "status").json["name"] == name
+    assert kk("remote", "status", "kk-x").code == 3
+
+
+@pytest.mark.slow
+def test_run_goes_on_though_another_push_was_refused_since(kk, serve):
+    server = serve()
+    assert kk("remote", "train", "--name", "stops", "--gpu", "cpu").code == 75
+    server.fault("SaveKernel", answer(200, b'{"error": "Maximum batch CPU session count of 5 reached."}'))
+    assert kk("remote", "train", "--name", "done", "--gpu", "cpu").code == 6
+    outcome = kk("--json", "remote", "train", "--resume", "--gpu", "cpu")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["job"]["run"] == RUN.format("stops")

@@ -31,7 +31,7 @@ from kaggle_kit.workflow.notebooks.pack import make_pack, script_of
 from kaggle_kit.workflow.notebooks.wheel import requirements
 from kaggle_kit.workflow.records import load_run
 from kaggle_kit.workflow.remote.accelerators import machine_of
-from kaggle_kit.workflow.remote.jobs import JobStore, RemoteJob, RemotePush
+from kaggle_kit.workflow.remote.jobs import REFUSED, JobStore, RemoteJob, RemotePush
 from kaggle_kit.workflow.remote.output import bring_home, last_words
 from kaggle_kit.workflow.remote.watch import follow, look
 from kaggle_kit.workflow.submitting.code_submission import submit_notebook
@@ -168,9 +168,17 @@ def remote_logs(
 def remote_list(
     project: Project, *, progress: Progress = SILENCE, service: KaggleService | None = None
 ) -> list[RemoteJob]:
-    """The remote trainings known here, the newest first; those under way as the service sees them, if it can be asked."""
+    """The remote trainings known here, the newest first; those under way as the service sees them, if it can be asked.
+
+    Raises:
+        DataError: the only record is broken; one beside others is told of and left out.
+    """
     store = JobStore(project.models_dir)
-    jobs = store.list()
+    jobs, broken = store.list(), store.broken()
+    if broken and not jobs:
+        raise broken[0]
+    for one in broken:
+        progress.note(f"left out: {one.message}; {one.hint}")
     under_way = [job for job in jobs if not job.last.finished]
     try:
         asked = connect(project, service, progress=progress) if under_way else None
@@ -298,7 +306,7 @@ def _to_resume(project: Project, service: KaggleService, store: JobStore, wanted
     if wanted:
         job = store.load(wanted)
     else:
-        stopped = [one for one in store.list() if one.run_state in RESUMABLE or not one.last.pulled]
+        stopped = [one for one in store.list() if one.run_state in RESUMABLE or _may_have_stopped(one)]
         if not stopped:
             raise MissingError("no remote training was stopped by its time limit", "kk remote list shows all")
         job = stopped[0]
@@ -310,6 +318,11 @@ def _to_resume(project: Project, service: KaggleService, store: JobStore, wanted
     if job.run is None or job.run_state not in RESUMABLE:
         raise UsageError(f"{job.name} cannot go on: {job.state}", "kk remote train starts a new one")
     return job
+
+
+def _may_have_stopped(job: RemoteJob) -> bool:
+    """Whether it was pushed and what became of it is not here yet."""
+    return not job.last.pulled and job.last.state != REFUSED
 
 
 def _push_again(

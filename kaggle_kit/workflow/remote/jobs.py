@@ -6,6 +6,7 @@ the others.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -163,9 +164,20 @@ class JobStore:
             ) from None
 
     def list(self) -> list[RemoteJob]:
-        """Every job, the newest first."""
-        jobs = [self.read(path.stem) for path in self.folder.glob("*.json")]
+        """Every job whose file can be read, the newest first."""
+        jobs = [found for found in self._read_all() if isinstance(found, RemoteJob)]
         return sorted(jobs, key=lambda job: (job.created, job.name), reverse=True)
+
+    def broken(self) -> Sequence[DataError]:
+        """What is wrong with the files that cannot be read."""
+        return [found for found in self._read_all() if isinstance(found, DataError)]
+
+    def _read_all(self) -> Iterator[RemoteJob | DataError]:
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                yield self.read(path.stem)
+            except DataError as error:
+                yield error
 
     def load(self, wanted: str | None = None) -> RemoteJob:
         """The job that is meant: by its name, its notebook, its run's id, the unique beginning of one of them; None: the newest.
@@ -173,8 +185,13 @@ class JobStore:
         Raises:
             MissingError: there is none.
             UsageError: several begin like that.
+            DataError: the file of the job of that name, or of the only one, is broken.
         """
-        jobs = self.list()
+        if wanted in {path.stem for path in self.folder.glob("*.json")}:
+            return self.read(wanted)  # type: ignore[arg-type]
+        jobs, broken = self.list(), self.broken()
+        if broken and not jobs:
+            raise broken[0]
         if not jobs:
             raise MissingError(f"no remote training yet in {self.folder}", "kk remote train starts one")
         if wanted is None:
