@@ -65,6 +65,7 @@ class NpzFile:
         self.path = Path(path)
         self._watch = watch
         self._members = {info.filename.removesuffix(".npy"): info for info in read_directory(self.path)}
+        self._headers: dict[str, ArrayHeader] = {}
 
     @property
     def keys(self) -> list[str]:
@@ -75,12 +76,17 @@ class NpzFile:
         return key in self._members
 
     def header(self, key: str) -> ArrayHeader:
-        """Shape and type of the array ``key``, after reading a few bytes.
+        """Shape and type of the array ``key``, after reading a few bytes the first time.
+
+        Who reads arrays on several threads asks for their headers before: CPython 3.11 now and then fails ("AST constructor recursion
+        depth mismatch") where two threads parse at once.
 
         Raises:
             ForeignArray: Python objects or records inside.
             DataError: no such array, not a ``.npy`` member, or a size that cannot be right.
         """
+        if key in self._headers:
+            return self._headers[key]
         info = self._member(key)
         with MemberStream(self.path, info) as stream:
             header = self._parse_header(stream, key)
@@ -89,6 +95,7 @@ class NpzFile:
                 f"{self.path}: {key} declares {header} ({header.nbytes:,} bytes) but holds {info.file_size - header.length:,}",
                 REFETCH,
             )
+        self._headers[key] = header
         return header
 
     def blocks(self, key: str, *, multiple_of: int = 1, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -300,3 +303,18 @@ print(json.dumps([before, after, bool((pairs.image_of_caption == np.arange(20000
 
 def test_reading_without_the_cache_gives_plain_memory(write: Write, arrays: Arrays) -> None:
     assert read_pairs(write(arrays)).text.flags.writeable
+
+
+def test_nothing_is_parsed_on_the_threads_that_read(
+    write: Write, arrays: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that parse at once make CPython 3.11 fail now and then: "AST constructor recursion depth mismatch"."""
+    parsing: list[str] = []
+
+    def watched(text: str) -> Any:
+        parsing.append(threading.current_thread().name)
+        return ast.literal_eval(text)
+
+    monkeypatch.setattr("kaggle_kit.embeddings.npz.ast", SimpleNamespace(literal_eval=watched))
+    load_pairs(write(arrays), cache_gb=0)
+    assert set(parsing) == {threading.main_thread().name}
