@@ -20,14 +20,7 @@ def diagnosis(result: Any) -> View:
         rows.append({"status": finding.status, "check": finding.check, "text": finding.text, "of": finding.status})
         if finding.remedy:
             rows.append({"status": "", "check": "", "text": f"-> {finding.remedy}", "of": finding.status})
-    columns = (
-        Column(
-            "status",
-            "",
-        ),
-        Column("check", ""),
-        Column("text", "", least=30),
-    )
+    columns = (Column("status", ""), Column("check", "", least=8), Column("text", "", least=30))
     yield Grid(columns, rows, style=lambda row: _STYLES[row["of"]], wrap=True, heading=False)
     yield Text(_summary(result), style=_STYLES[result.status])
 

@@ -25,6 +25,7 @@ Row = Mapping[str, Any]
 
 FIRST_COMBINING = "\u0300"
 _GAP = 2  # blanks between two columns, one of them drawn by the box
+_NARROWEST = 5  # places of a text where not even the least widths fit: better than lines that the terminal breaks
 
 
 def _as_text(value: Any) -> str:
@@ -190,12 +191,13 @@ def _widths(columns: Sequence[Column], cells: Mapping[str, _Cells], width: int) 
     """The width of each column: its natural one, text columns sharing what there is when that is too much."""
     widths = {column.key: cells[column.key].natural for column in columns}
     over = sum(widths.values()) + _GAP * (len(columns) - 1) - width
-    while over > 0:
-        # the widest of those that can still shrink gives first, so that short columns stay whole
-        elastic = [column for column in columns if column.least and widths[column.key] > cells[column.key].least]
-        if not elastic:
-            break
-        widest = max(elastic, key=lambda column: widths[column.key])
-        widths[widest.key] -= 1
-        over -= 1
+    for least in ({column.key: cells[column.key].least for column in columns}, dict.fromkeys(widths, _NARROWEST)):
+        while over > 0:
+            # the widest of those that can still shrink gives first, so that short columns stay whole
+            elastic = [column for column in columns if column.least and widths[column.key] > least[column.key]]
+            if not elastic:
+                break
+            widest = max(elastic, key=lambda column: widths[column.key])
+            widths[widest.key] -= 1
+            over -= 1
     return widths

@@ -108,3 +108,12 @@ def test_csv_has_every_column_unformatted():
     rows = list(csv.DictReader(io.StringIO(Grid(COLUMNS, [ROW, {"message": 'a "quoted", one'}]).to_csv())))
     assert rows[0]["cv"] == "0.73219876"
     assert (rows[1]["message"], rows[1]["cv"]) == ('a "quoted", one', "")
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+def test_texts_give_more_than_their_least_before_lines_get_too_long(wrap):
+    columns = (Column("status", ""), Column("check", "", least=8), Column("text", "", least=30))
+    rows = [{"status": "warning", "check": "disk: project", "text": "little is left of what a run takes"}]
+    text = drawn(Grid(columns, rows, wrap=wrap, heading=False), 34)
+    assert max(map(len, text.rstrip().splitlines())) <= 34
+    assert "warning" in text
