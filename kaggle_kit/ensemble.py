@@ -6,7 +6,7 @@ searched on score matrices that are computed once: adding a member to a trial en
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -260,14 +260,24 @@ def _greedy(scores: GalleryScores, galleries: Tensor, steps: int) -> Tensor:
     return best / best.sum()
 
 
-def contributions(scores: GalleryScores, weights: Sequence[float]) -> list[dict[str, float]]:
-    """What each part scores alone, and what the ensemble would lose without it, on the same galleries."""
-    given = torch.tensor(weights, dtype=torch.float32)
-    whole = scores.mrr(given)
-    told = []
-    for number in range(len(given)):
-        alone, without = torch.zeros_like(given), given.clone()
-        alone[number], without[number] = 1.0, 0.0
-        adds = whole - scores.mrr(without) if float(without.sum()) > 0 else whole
-        told.append({"alone": scores.mrr(alone), "adds": adds})
+def contributions(
+    parts: Sequence[OutOfFold], weights: Sequence[float], score: Callable[[OutOfFold], float]
+) -> list[dict[str, float]]:
+    """What each part scores alone, and what the ensemble would lose without it.
+
+    Args:
+        parts: out-of-fold predictions of the same captions.
+        weights: one a part; without a part of weight 0 the ensemble loses nothing.
+        score: of combined predictions, in the same galleries each time.
+    """
+
+    def scored(some: Sequence[float]) -> float:
+        return score(combine_out_of_fold(parts, some))
+
+    whole, told = scored(weights), []
+    for number in range(len(parts)):
+        alone = [float(place == number) for place in range(len(parts))]
+        without = [0.0 if place == number else weight for place, weight in enumerate(weights)]
+        left = scored(without) if any(without) else 0.0
+        told.append({"alone": scored(alone), "adds": whole - left if weights[number] else 0.0})
     return told

@@ -245,21 +245,49 @@ def _fold_predictions(folder: Path, fold: int, settings: Settings, captions: int
 
 def score_out_of_fold(oof: OutOfFold, pairs: Pairs, settings: Settings) -> OutOfFoldScores:
     """Score the captions that were held out among the images of their folds."""
+    held_out = _held_out(oof, pairs)
+    cosine, dot = (_in_galleries(held_out, settings, similarity) for similarity in ("cosine", "dot"))
+    full = retrieval_scores(held_out.predictions, held_out.images, held_out.image_of_caption, groups=held_out.groups)
+    return OutOfFoldScores(cosine, dot, full)
+
+
+def gallery_score(oof: OutOfFold, pairs: Pairs, settings: Settings) -> GalleryScore:
+    """The competition's score alone, of :func:`score_out_of_fold`."""
+    return _in_galleries(_held_out(oof, pairs), settings, "cosine")
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """Captions that were held out, and the images among which they are scored.
+
+    Attributes:
+        predictions: (captions, d_image) float32.
+        images: (images, d_image) float32.
+        image_of_caption: (captions,) integer, places in ``images``.
+        groups: (images,) integer, the images that may share a gallery.
+    """
+
+    predictions: Tensor
+    images: Tensor
+    image_of_caption: np.ndarray
+    groups: np.ndarray
+
+
+def _held_out(oof: OutOfFold, pairs: Pairs) -> _HeldOut:
     captions = np.flatnonzero(oof.covered)
     used, renumbered = np.unique(pairs.image_of_caption[captions], return_inverse=True)
-    predictions = oof.predictions[torch.from_numpy(captions)]
-    images, groups = torch.from_numpy(np.ascontiguousarray(pairs.images[used])), oof.fold_of_image[used]
-    cosine, dot = (
-        gallery_mrr(
-            predictions,
-            images,
-            renumbered,
-            gallery_size=settings.competition.gallery_size,
-            draws=settings.validation.draws,
-            seed=settings.validation.seed,
-            similarity=similarity,
-            groups=groups,
-        )
-        for similarity in ("cosine", "dot")
+    images = torch.from_numpy(np.ascontiguousarray(pairs.images[used]))
+    return _HeldOut(oof.predictions[torch.from_numpy(captions)], images, renumbered, oof.fold_of_image[used])
+
+
+def _in_galleries(held_out: _HeldOut, settings: Settings, similarity: str) -> GalleryScore:
+    return gallery_mrr(
+        held_out.predictions,
+        held_out.images,
+        held_out.image_of_caption,
+        gallery_size=settings.competition.gallery_size,
+        draws=settings.validation.draws,
+        seed=settings.validation.seed,
+        similarity=similarity,
+        groups=held_out.groups,
     )
-    return OutOfFoldScores(cosine, dot, retrieval_scores(predictions, images, renumbered, groups=groups))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -128,30 +128,38 @@ def _weigh(
     explain: bool,
 ) -> tuple[list[float], dict[str, Any], list[dict[str, float]]]:
     """The weights, what the choice of them is worth on images that did not choose them, and what each run adds."""
-    import torch
-
-    from kaggle_kit.ensemble import choose_weights, contributions, gallery_scores, refuse_crossed_folds, refuse_twins
+    from kaggle_kit.ensemble import contributions, refuse_crossed_folds, refuse_twins
+    from kaggle_kit.training.crossvalidation import gallery_score
 
     gallery_size = project.settings.competition.gallery_size
     refuse_twins([record.id for record in records], parts)
     refuse_crossed_folds(parts, pairs.image_of_caption, gallery_size=gallery_size)
     chosen = _simple_weights(weights, len(records))
     extra: dict[str, Any] = {}
-    if not explain and chosen is not None:
+    if chosen is None:
+        chosen, extra = _optimised(project, parts, pairs)
+    if not explain:
         return chosen, extra, []
+    # in the galleries of every CV, so that what a run scores alone is its CV
+    return chosen, extra, contributions(parts, chosen, lambda oof: gallery_score(oof, pairs, project.settings).mrr)
+
+
+def _optimised(project: Project, parts: Sequence[Any], pairs: Pairs) -> tuple[list[float], dict[str, Any]]:
+    """Weights that are chosen out of fold, and what the choice is worth."""
+    import torch
+
+    from kaggle_kit.ensemble import choose_weights, gallery_scores
+
     scores = gallery_scores(
         parts,
         torch.from_numpy(pairs.images.copy()),
         pairs.image_of_caption,
-        gallery_size=gallery_size,
+        gallery_size=project.settings.competition.gallery_size,
         seed=project.settings.validation.seed,
     )
-    if chosen is None:
-        choice = choose_weights(scores)
-        chosen = choice.weights
-        extra = {key: value for key, value in asdict(choice).items() if key != "weights"}
-        extra["worth_it"] = choice.worth_it
-    return chosen, extra, contributions(scores, chosen) if explain else []
+    choice = choose_weights(scores)
+    told = {key: value for key, value in asdict(choice).items() if key != "weights"}
+    return list(choice.weights), {**told, "worth_it": choice.worth_it}
 
 
 def _simple_weights(weights: str | Sequence[float], count: int) -> list[float] | None:
@@ -189,7 +197,7 @@ def _file(
     used = [(record, weight, part) for record, weight, part in zip(records, weights, parts, strict=True) if weight > 0]
     explained = dict(zip([record.id for record in records], told, strict=False))
     together = combine_out_of_fold([part for _, _, part in used], [weight for _, weight, _ in used])
-    cv = score_out_of_fold(together, pairs, project.settings).to_dict()
+    cv = _honest(score_out_of_fold(together, pairs, project.settings).to_dict(), extra)
     first = records[0]
     record = {
         "kind": "ensemble",
@@ -218,12 +226,24 @@ def _file(
         "train_seconds": sum(member.get("train_seconds") or 0.0 for member, _, _ in used),
         "provenance": provenance(project.root),
     }
-    if extra and not extra["overfitted"]:
-        # the weights were chosen on these very images: report what they are worth on images that did not choose them
-        cv["mrr_in_sample"] = cv["mrr"]
-        cv["mrr"] -= max(0.0, extra["chosen_mrr"] - extra["held_out_mrr"])
     store = RunStore(project.models_dir)
     made = store.create(store.reserve(name, hash_of(record["members"])), record)
+    _tell_of_better_runs(records, cv, extra, progress)
+    progress.note(f"ensemble {made.id}: out-of-fold MRR {cv['mrr']:.4f} ± {cv['error']:.4f}")
+    return Run.of(made)
+
+
+def _honest(cv: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The score of weights that were chosen on these very images, less what the choice gains on images that did not choose them."""
+    if not extra or extra["overfitted"]:  # then the weights are equal ones
+        return cv
+    gained = max(0.0, extra["chosen_mrr"] - extra["held_out_mrr"])
+    return {**cv, "mrr_in_sample": cv["mrr"], "mrr": cv["mrr"] - gained}
+
+
+def _tell_of_better_runs(
+    records: Sequence[Record], cv: Mapping[str, Any], extra: Mapping[str, Any], progress: Progress
+) -> None:
     if extra and not extra["worth_it"]:
         progress.note(
             "warning: on images that chose neither, the ensemble is no better than its best run alone "
@@ -235,5 +255,3 @@ def _file(
             f"warning: {best.id} alone is better, {best.cv:.4f}: --weights optimised chooses how much each run counts, "
             "--explain shows what each adds"
         )
-    progress.note(f"ensemble {made.id}: out-of-fold MRR {cv['mrr']:.4f} ± {cv['error']:.4f}")
-    return Run.of(made)

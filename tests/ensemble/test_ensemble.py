@@ -9,6 +9,7 @@ import torch
 from kaggle_kit.ensemble import (
     choose_weights,
     combine,
+    combine_out_of_fold,
     contributions,
     gallery_scores,
     refuse_crossed_folds,
@@ -74,13 +75,22 @@ def test_greedy_selection_leaves_out_what_does_not_help_and_beats_equal_weights(
     assert choice.held_out_mrr > choice.equal_mrr
     assert choice.held_out_mrr > choice.best_alone_mrr
     assert choice.worth_it
-    first, second, noise = contributions(scores, [1 / 3] * 3)
+
+
+def test_a_part_adds_what_the_ensemble_would_lose_without_it():
+    parts, images = parts_of(1.0, 1.0, 40.0, 1.5)
+
+    def score(oof: OutOfFold) -> float:
+        return gallery_mrr(oof.predictions, images, IMAGE_OF_CAPTION, gallery_size=30, groups=oof.fold_of_image).mrr
+
+    weights = [1 / 3, 1 / 3, 1 / 3, 0.0]
+    first, second, noise, unused = contributions(parts, weights, score)
     assert min(first["adds"], second["adds"]) > 0 > noise["adds"]
-    alone = torch.tensor([1.0, 0, 0])
-    assert first["alone"] == pytest.approx(scores.mrr(alone))
-    assert first["adds"] == pytest.approx(
-        scores.mrr(torch.tensor([1 / 3] * 3)) - scores.mrr(torch.tensor([0, 1 / 3, 1 / 3]))
-    )
+    assert first["alone"] == pytest.approx(score(parts[0]))
+    assert unused["alone"] == pytest.approx(score(parts[3]))
+    assert unused["adds"] == 0
+    whole, without = (combine_out_of_fold(parts, some) for some in (weights, [0.0, *weights[1:]]))
+    assert first["adds"] == pytest.approx(score(whole) - score(without))
 
 
 def test_weights_that_do_not_hold_on_held_out_images_are_equal_ones():
