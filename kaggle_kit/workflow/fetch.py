@@ -396,6 +396,11 @@ class _Fetch:
             self._keep(name, target, sha256_of(target), "found", "in place")
             return
         _refuse_stand_in(origin)
+        if target.is_file() and target.stat().st_size == origin.stat().st_size:
+            sha256 = sha256_of(target)
+            if sha256 == sha256_of(origin):
+                self._keep(name, target, sha256, str(origin), "present")
+                return
         self._keep(name, target, _copied(origin, target, self._progress), str(origin), "copied")
 
     # -- shared ------------------------------------------------------------------------------------------------------

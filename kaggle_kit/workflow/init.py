@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -102,7 +103,8 @@ def init(
 
     Raises:
         UsageError: ``reference`` is no slug or URL, ``source`` no folder, or a file is there already.
-        CredentialsError, MissingError, ServiceError: the service refused, knows no such competition, or failed.
+        MissingError: the service knows no such competition.
+        CredentialsError, ServiceError: the service refused or failed, and no description of the competition is known.
         DataError: an npz or the sample is broken.
     """
     try:
@@ -118,7 +120,7 @@ def init(
         if path.exists() and not force:
             raise UsageError(f"{path} is there already", "kk init --force replaces it")
     look = _Look(slug, root, source, service, progress, environ)
-    info = look.info
+    info = look.info if describe else look.info_if_told
     competition = look.competition() if describe else _project(root, slug).settings.competition
     texts = [_project_text(slug, info), *([_description_text(info, competition)] if describe else [])]
     contents = [text.encode() for text in texts]  # all, before the first is written
@@ -135,7 +137,7 @@ def init(
         kind="plain" if competition.plain else "embeddings",
         written=targets,
         notes=look.notes,
-        command=f"kk fetch --from {source}" if source is not None else "kk fetch",
+        command=f"kk fetch --from {shlex.quote(str(source))}" if source is not None else "kk fetch",
     )
 
 
@@ -185,6 +187,15 @@ class _Look:
         if info.code_only:
             self.notes.append("only notebooks can submit: kk remote submit, or kk submit --kernel")
         return info
+
+    @property
+    def info_if_told(self) -> CompetitionInfo | None:
+        """What the service says of a competition that is described already; None, with a note, when it says nothing."""
+        try:
+            return self.info
+        except (CredentialsError, ServiceError) as error:
+            self.notes.append(f"deadline and limit are not known yet: {error.message}")
+            return None
 
     @cached_property
     def files(self) -> dict[str, int]:

@@ -91,6 +91,21 @@ def test_a_shipped_competition_needs_its_name_only(tmp_path, clean_world, kk):
     assert load_project(clean_world, environ={}).settings.competition.files.train_sha256.startswith("ed9a2251")
 
 
+def test_a_shipped_competition_begins_without_an_account(clean_world, kk):
+    begun = json.loads(kk("init", "aml-competition", "--json").stdout)
+    assert begun["command"] == "kk fetch"
+    (note,) = begun["notes"]
+    assert note.startswith("deadline and limit are not known yet: no credentials")
+    assert load_project(clean_world, environ={}).settings.competition.slug == "aml-competition"
+    assert "no credentials" in kk("init", "titanic", "--force", code=4).stderr
+
+
+def test_a_folder_with_a_blank_in_its_name_is_quoted(tmp_path, clean_world, kk):
+    write_sounds(tmp_path / "my files")
+    begun = json.loads(kk("init", "sound-match", "--from", str(tmp_path / "my files"), "--json").stdout)
+    assert begun["command"] == f"kk fetch --from '{tmp_path / 'my files'}'"
+
+
 def test_a_file_whose_name_is_not_utf8_is_left_out(tmp_path, clean_world, kk):
     write_prices(tmp_path / "files")
     try:

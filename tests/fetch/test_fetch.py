@@ -230,6 +230,11 @@ def test_folder_of_the_user_is_copied_from(project, hosted, tmp_path):
     assert tree(project.data_dir / SLUG)[TRAIN] == (hosted.files / TRAIN).read_bytes()
     assert manifest(project)["files"][TEST]["source"].endswith(TEST)
     assert fetch(project).nothing_to_do
+    before = (project.data_dir / SLUG / TRAIN).stat().st_ino
+    assert states(fetch(project, source=hosted.files)) == dict.fromkeys([TRAIN, TEST, CAPTIONS], "present")
+    assert (project.data_dir / SLUG / TRAIN).stat().st_ino == before, "what is there is not written again"
+    (project.data_dir / SLUG / TRAIN).write_bytes(b"x" * (hosted.files / TRAIN).stat().st_size)
+    assert states(fetch(project, source=hosted.files))[TRAIN] == "copied"
 
 
 def test_flat_folder_of_the_user_is_recognised(project, tmp_path):

@@ -195,3 +195,8 @@ def test_online_notebook_submits_and_shows_the_score(kk, online, fresh_image, cl
     shown = "\n".join(texts(nbformat.read(path, as_version=4)))
     assert "these vectors were submitted before" in shown, "the next version, with the first one's output attached"
     assert len(list(online.working.glob("submissions_archive/*/record.json"))) == 1
+
+
+def test_a_rehearsal_is_told_that_kaggle_does_not_know_it(kk, clean_world):
+    (clean_world / "kk.toml").write_text('[competition]\nslug = "played"\nrehearsal = true\n')
+    assert "played is rehearsed here, Kaggle does not know it" in kk("notebook").stdout

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kaggle_kit.competition import Competition
 from kaggle_kit.config import Project, literal
 from kaggle_kit.errors import UsageError
 from kaggle_kit.files import read_json, write_bytes
@@ -182,8 +183,9 @@ def make_notebook(
     content = json.dumps(_document(cells, offline=offline), indent=1, ensure_ascii=False) + "\n"
     refuse_secrets(path.name, content.encode())
     write_bytes(path, content.encode())
-    slug = project.settings.competition.slug
-    return NotebookFile(path, slug, offline, settings, len(cells), _next_steps(path, slug, offline=offline))
+    competition = project.settings.competition
+    steps = _rehearsal_steps(competition) if competition.rehearsal else _next_steps(path, competition, offline=offline)
+    return NotebookFile(path, competition.slug, offline, settings, len(cells), steps)
 
 
 def _is_ours(path: Path) -> bool:
@@ -315,8 +317,12 @@ def _cell(name: str, kind: str, source: str) -> dict[str, Any]:
     return cell | ({"execution_count": None, "outputs": []} if kind == CODE else {})
 
 
-def _next_steps(path: Path, slug: str, *, offline: bool) -> list[str]:
-    internet = "off" if offline else "on"
+def _rehearsal_steps(competition: Competition) -> list[str]:
+    return [f"{competition.slug} is rehearsed here, Kaggle does not know it: kk notebook is for a project of kk init"]
+
+
+def _next_steps(path: Path, competition: Competition, *, offline: bool) -> list[str]:
+    internet, slug = "off" if offline else "on", competition.slug
     return [
         "kk wheels: our wheel as a private data set",
         f"kaggle.com > Create > Notebook > File > Import Notebook: {path.name}",
