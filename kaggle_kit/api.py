@@ -56,7 +56,7 @@ def in_project(function: Callable[Concatenate[Project, P], R_co], *, choices: bo
             args = (load_project(check_choices=choices), *args)
         if shows_progress and "progress" not in kwargs:
             kwargs["progress"] = _progress()
-        return function(*(_by_id(one) for one in args), **kwargs)
+        return function(*map(_by_id, args), **{name: _by_id(one) for name, one in kwargs.items()})
 
     return cast("InProject[P, R_co]", call)
 
@@ -77,7 +77,8 @@ def train(
 
     Args:
         project: where; that of the current folder when None.
-        config: a TOML file of settings, or the name of a shipped one (``residual``, ``fast``).
+        config: a TOML file of settings, or the name of a shipped one (``residual``, ``fast``); it brings its translator and loss, and
+            settings that the project was loaded with hold over its others.
         name: part of the run's id; the translator's name when None.
         sweep, started: as in :func:`kaggle_kit.workflow.train.train`.
         progress: told how far it is; shown in a notebook when None.
@@ -88,13 +89,15 @@ def train(
         UsageError: no setting, or several, go by such a name.
         ConfigError, MissingError, DataError, TrainingError, InterruptedWork: as in the function of the library.
     """
+    from kaggle_kit.workflow.compare import given_directly
     from kaggle_kit.workflow.project import load_project
     from kaggle_kit.workflow.train import train as library_train
 
     if project is None or config is not None or settings:
         overrides = _overrides(settings, project or load_project(config=config, check_choices=False))
         if project is None or config is not None:
-            project = load_project(project.root if project else None, config=config, overrides=overrides)
+            kept = given_directly(project) if project is not None else {}
+            project = load_project(project.root if project else None, config=config, overrides={**kept, **overrides})
         else:
             project = project.vary(overrides) if project.vary else load_project(project.root, overrides=overrides)
     progress = progress or _progress()

@@ -48,7 +48,8 @@ def test_a_notebook_needs_no_project(tiny, faulty):  # noqa: F811
     assert "mine.csv" in written._repr_html_()
     assert kaggle_kit.submit(run, message="from a notebook")["state"] == "scored"
     assert [row["message"] for row in kaggle_kit.leaderboard().rows] == ["from a notebook"]
-    both = kaggle_kit.make_ensemble([run, kaggle_kit.list_runs()[-1]])
+    assert kaggle_kit.plot("ranks", run=run, output="ranks.svg").path.is_file()
+    both = kaggle_kit.make_ensemble(runs=[run, kaggle_kit.list_runs()[-1]])
     assert both.record["kind"] == "ensemble"
     assert "all here" in kaggle_kit.whereabouts()._repr_html_()
 
@@ -58,6 +59,13 @@ def test_a_project_can_be_given_first_as_ever(tiny):  # noqa: F811
     run = kaggle_kit.train(project, folds=3, train__seed=4)
     config = run.record["config"]
     assert (config["translator"]["name"], config["folds"]["count"], config["train"]["seed"]) == ("procrustes", 3, 4)
+
+
+def test_what_a_project_was_loaded_with_holds_under_another_configuration(tiny):  # noqa: F811
+    project = kaggle_kit.load_project(overrides={"folds.count": 3, "folds.seed": 5, "translator": "mlp"})
+    config = kaggle_kit.train(project, config="procrustes", train__threads=1, folds=2).record["config"]
+    assert config["translator"]["name"] == "procrustes", "the configuration brings its own"
+    assert (config["folds"]["count"], config["folds"]["seed"]) == (2, 5)
     assert len(kaggle_kit.list_runs(project)) == len(kaggle_kit.list_runs(project=project)) == 2
 
 
