@@ -297,7 +297,7 @@ def _summary(ranks: Tensor, cosines: Tensor, gallery_size: int) -> RetrievalScor
         recall_at_5=float((ranks <= 5).double().mean()),
         recall_at_10=float((ranks <= 10).double().mean()),
         ndcg=float((1 / torch.log2(ranks + 1)).mean()),
-        median_rank=float(ranks.median()),
+        median_rank=float(np.median(ranks.cpu().numpy())),
         cosine=float(cosines.mean()),
         full_gallery_size=gallery_size,
     )

@@ -51,7 +51,8 @@ class Duration(float):
     """What a setting is annotated with that is given as 90, 90s, 45m or 11h30m; its value is a float of seconds."""
 
 
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+_SECONDS = re.compile(r"\d+(?:\.\d+)?")
 
 
 def duration_of(text: str) -> float:
@@ -60,7 +61,9 @@ def duration_of(text: str) -> float:
     Raises:
         ValueError: it is no duration.
     """
-    match = _DURATION.fullmatch(text.strip().lower())
+    text = text.strip().lower()
+    # a number alone is seconds; one behind hours or minutes might be meant for the next smaller unit
+    match = _DURATION.fullmatch(f"{text}s" if _SECONDS.fullmatch(text) else text)
     if not match or not any(match.groups()):
         raise ValueError(f"{text!r} is no duration such as 90s, 10m or 1h30m")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,24 @@ from kaggle_kit.errors import SubmissionError
 from kaggle_kit.submission.report import Problem, shown
 from kaggle_kit.submission.rows import Record
 
-_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
+
+
+def listed_ids(ids: Sequence[Any] | np.ndarray) -> list[Any]:
+    """Ids as Python's integers or texts, (n,).
+
+    Raises:
+        SubmissionError: one is neither; two lists of ids could then never be compared.
+    """
+    try:
+        listed = np.asarray(ids).tolist()
+    except ValueError as error:  # lists of several lengths
+        raise SubmissionError(f"ids must be integers or texts: {error}") from None
+    found = [int(one) if isinstance(one, Integral) and not isinstance(one, bool) else one for one in listed]
+    for one in found:
+        if isinstance(one, bool) or not isinstance(one, int | str):
+            raise SubmissionError(f"ids must be integers or texts, not {one!r:.40} ({type(one).__name__})")
+    return found
 
 
 class IdCheck:
@@ -25,7 +43,7 @@ class IdCheck:
     """
 
     def __init__(self, ids: Sequence[Any] | np.ndarray, column: str, report: Callable[[Problem], None]) -> None:
-        self.ids = np.asarray(ids).tolist()
+        self.ids = listed_ids(ids)
         if not self.ids or len(set(self.ids)) != len(self.ids):
             raise SubmissionError(
                 f"the {len(self.ids)} ids to validate against must be different ones, and at least one"

@@ -29,7 +29,7 @@ _WORDS = (
     (re.compile(r"(?<![A-Za-z])(None|null|NA)(?![A-Za-z])"), "null", "a missing number"),
     (re.compile(r"\.\.\."), "list", "the list was shortened by printing it; use vector.tolist()"),
     (re.compile(r"^\s*\(|^\s*array|tensor"), "list", "a tuple, array or tensor, not a list; use vector.tolist()"),
-    (re.compile(r"\d\s+-?\d"), "list", "numbers without commas between them; use vector.tolist()"),
+    (re.compile(r"[\d.]\s+-?[\d.]"), "list", "numbers without commas between them; use vector.tolist()"),
     (re.compile(r"[\r\n]"), "list", "the cell runs over several lines and is no list: is a quote missing?"),
 )
 

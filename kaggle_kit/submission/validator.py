@@ -111,8 +111,12 @@ def look_at_rows(
 def report_field_count(record: Record, row: int, width: int, errors: ProblemList) -> None:
     """Report a row with too few or too many fields."""
     count = len(record.fields)
-    unquoted = count > width and b"[" in record.fields[width - 1]
-    message = f"{count} field{'s' * (count != 1)} instead of {width}" + ("; is the list in quotes?" if unquoted else "")
+    why = ""
+    if count == width + 1 and not record.fields[-1].strip():
+        why = "; the row ends with a comma"
+    elif count > width and b"[" in record.fields[width - 1]:
+        why = "; is the list in quotes?"
+    message = f"{count} field{'s' * (count != 1)} instead of {width}{why}"
     errors.add(Problem("fields", message, record.line, row, shown(record.fields[0])))
 
 

@@ -25,6 +25,7 @@ import orjson
 from kaggle_kit.competition import SubmissionFormat
 from kaggle_kit.errors import SubmissionError, UsageError
 from kaggle_kit.files import atomic_writer
+from kaggle_kit.submission.ids import listed_ids
 
 FORMAT_ID = "kk-csv-1"
 """Name of the bytes that this writer produces; a change of the bytes needs a new name."""
@@ -177,7 +178,7 @@ def _compression_of(path: Path) -> str | None:
 
 
 def _checked_ids(ids: Sequence[Any] | np.ndarray) -> list[Any]:
-    listed = np.asarray(ids).tolist()
+    listed = listed_ids(ids)
     if not listed:
         raise SubmissionError("a submission needs at least one row; there are no ids")
     if len(set(listed)) != len(listed):

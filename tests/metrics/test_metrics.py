@@ -114,6 +114,7 @@ def test_full_gallery_figures_agree_with_scikit_learn():
     assert found.ndcg == pytest.approx(ndcg_score(np.eye(40), scores), abs=1e-6)
     ranks = np.array([1 + (row > row[i]).sum() for i, row in enumerate(scores)])
     assert found.full_mrr == pytest.approx((1 / ranks).mean())
+    assert found.median_rank == np.median(ranks) == (np.sort(ranks)[19] + np.sort(ranks)[20]) / 2
     assert found.cosine == pytest.approx(np.diag(scores).mean(), abs=1e-6)
 
 

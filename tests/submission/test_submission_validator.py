@@ -163,6 +163,7 @@ def test_semicolons_are_named_once(changed: Rewrite) -> None:
         ("nan", "nan", "not a number"),
         ("[np.float32(1.5),2,3,4,5,6,7,8]", "numpy_text", "vector.tolist()"),
         ("[1 2 3 4 5 6 7 8]", "list", "without commas"),
+        ("[1. 2. 3. 4. 5. 6. 7. 8.]", "list", "without commas"),
         ("[1,2,3,...,8]", "list", "shortened by printing"),
         ("(1,2,3,4,5,6,7,8)", "list", "a tuple"),
         ("[1,2,3,4,5,6,7,8", "list", "not a list of numbers at character"),
@@ -195,6 +196,27 @@ def test_unquoted_list_is_named(changed: Rewrite) -> None:
         "9 fields instead of 2; is the list in quotes?",
         5,
     )
+
+
+def test_comma_at_the_end_of_a_row_is_named(changed: Rewrite) -> None:
+    problem = only(look(changed(lambda lines: [*lines[:4], lines[4] + ",", *lines[5:]])))
+    assert problem.message == "3 fields instead of 2; the row ends with a comma"
+
+
+def test_integers_of_any_size_are_ids(tmp_path: Path) -> None:
+    ids, vectors = np.array([2**64 - 1, 7], np.uint64), np.eye(2, dtype=np.float32)
+    path = write_submission(tmp_path / "s.csv", ids, vectors).path
+    assert validate_submission(path, ids, 2).valid
+    path.write_text(path.read_text().replace("\n7,", f"\n{10**29},"))
+    assert validate_submission(path, ids, 2).error_kinds == {"extra": 1, "missing": 1}
+
+
+@pytest.mark.parametrize("odd", [[1.0, 2.0], [None, 2], [True, False], [b"a", b"b"], [[1], [2]]])
+def test_ids_of_other_kinds_are_refused(good_file: Path, odd: list[object]) -> None:
+    with pytest.raises(SubmissionError, match="ids must be integers or texts, not"):
+        validate_submission(good_file, odd, DIMENSION)
+    with pytest.raises(SubmissionError, match="ids must be integers or texts, not"):
+        write_submission(good_file, odd, np.eye(2, dtype=np.float32))
 
 
 def test_missing_ids_are_each_counted(changed: Rewrite) -> None:

@@ -42,7 +42,7 @@ def test_budgets_are_understood(tmp_path, given, seconds):
     assert settings.train.time_budget == seconds
 
 
-@pytest.mark.parametrize("given", ["soon", "11h30m!", "-5m", "", True])
+@pytest.mark.parametrize("given", ["soon", "11h30m!", "-5m", "", True, "1h30"])
 def test_other_budgets_are_refused_with_examples(tmp_path, given):
     with pytest.raises(ConfigError, match=r"time_budget: must be a duration such as 90s, 45m, 11h30m") as caught:
         load_project(tmp_path, overrides={"train.time_budget": given}, environ={})
