@@ -76,13 +76,6 @@ def _project_folders(slug: str, data_dir: Path) -> tuple[Path, ...]:
     return data_dir / slug, data_dir, data_dir.parent
 
 
-def project_places(name: str, *, slug: str, data_dir: Path) -> Iterator[Path]:
-    """Where a project may have the file, best first."""
-    for folder in _project_folders(slug, data_dir):
-        for layout in layouts(name):
-            yield folder / layout
-
-
 def layouts(name: str) -> list[PurePosixPath]:
     """``name`` as unzipped, with a doubled first folder undone, and flat."""
     whole = PurePosixPath(name)
