@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from kaggle_kit.kernels import adam, stages
 from kaggle_kit.training.losses import Loss
-from kaggle_kit.training.rounded import linear_arguments
+from kaggle_kit.training.rounded import RoundedWeight, linear_arguments
 from kaggle_kit.translators import Translator
 from kaggle_kit.translators.stages import Stage, computed_by
 
@@ -40,38 +40,16 @@ def bears_fusing(translator: Translator, loss: Loss) -> bool:
     return all(p.dtype == torch.float32 and (p.ndim < 2 or id(p) in known) for p in trained)
 
 
-@dataclass
-class _Slot:
-    """Where a weight lies in its stretch.
+@dataclass(kw_only=True)
+class _Slot(RoundedWeight):
+    """Where a weight lies in its stretch; ``short`` of a vector is empty, its gradient float32.
 
     Attributes:
-        gradient: of its shape, bf16 of matrices, float32 of vectors.
         average, square: of its shape, float32.
-        short: bf16 copy of a matrix; an empty tensor of a vector.
-        pending: whether ``gradient`` holds one.
-        version: of the weight when it was rounded: PyTorch counts changes in place, but for those that kernels make.
     """
 
-    gradient: Tensor
     average: Tensor
     square: Tensor
-    short: Tensor
-    pending: bool = False
-    version: int = -1
-
-    @torch.no_grad()
-    def take(self, weight: Tensor) -> None:
-        """Round a matrix anew."""
-        self.short.copy_(weight)
-        self.version = weight._version
-
-    def add(self, outputs: Tensor, inputs: Tensor) -> None:
-        """Take up the gradient of one use of a matrix: (n, out) of the layer's outputs, (n, in) its inputs."""
-        if self.pending:
-            self.gradient.addmm_(outputs.T, inputs)
-        else:
-            torch.mm(outputs.T, inputs, out=self.gradient)
-        self.pending = True
 
 
 class FusedWeights(TorchFunctionMode):
@@ -117,7 +95,7 @@ class FusedWeights(TorchFunctionMode):
             views[0].copy_(weight.detach())
             weight.data = views[0]
             shortened = short[place].view(weight.shape) if matrices else short
-            self._slots[weight] = _Slot(views[1], views[2], views[3], shortened)
+            self._slots[weight] = _Slot(gradient=views[1], average=views[2], square=views[3], short=shortened)
             start += size
         decay = weights[0][1] if weights else 0.0  # matrices are one group of the optimizer, vectors another
         as_tensor = torch.full((), decay, device=device)

@@ -24,28 +24,27 @@ PIECE = 1 << 19
 """Of float32 numbers with their gradient and both averages eight megabytes."""
 
 
-@dataclass
-class _Rounded:
+@dataclass(kw_only=True)
+class RoundedWeight:
     """A weight's copy in bf16, and the sum of its gradients since the last step.
 
     Attributes:
-        weight: (out, in) bf16.
+        short: (out, in) bf16, the copy.
         gradient: the same.
-        version: of the original when it was rounded: PyTorch counts changes in place.
+        version: of the weight when it was rounded: PyTorch counts changes in place.
         pending: whether ``gradient`` holds one.
-        pieces: of the weight, its two averages, the gradient and the copy; cut once, because cutting takes as long as moving a small one.
     """
 
-    weight: Tensor
+    short: Tensor
     gradient: Tensor
-    version: int
+    version: int = -1
     pending: bool = False
-    pieces: list[tuple[Tensor, ...]] = field(default_factory=list)
 
-    def take(self, original: Tensor) -> None:
-        """Round the original anew."""
-        self.weight.copy_(original)
-        self.version = original._version
+    @torch.no_grad()
+    def take(self, weight: Tensor) -> None:
+        """Round the weight anew."""
+        self.short.copy_(weight)
+        self.version = weight._version
 
     def add(self, outputs: Tensor, inputs: Tensor) -> None:
         """Take up the gradient of one use: (n, out) of the layer's outputs, (n, in) its inputs."""
@@ -54,6 +53,17 @@ class _Rounded:
         else:
             torch.mm(outputs.T, inputs, out=self.gradient)
         self.pending = True
+
+
+@dataclass(kw_only=True)
+class _Rounded(RoundedWeight):
+    """One that is moved piece by piece.
+
+    Attributes:
+        pieces: of the weight, its two averages, the gradient and the copy; cut once, because cutting takes as long as moving a small one.
+    """
+
+    pieces: list[tuple[Tensor, ...]] = field(default_factory=list)
 
 
 class RoundedWeights(TorchFunctionMode):
@@ -90,11 +100,10 @@ class RoundedWeights(TorchFunctionMode):
             return None
         if weight not in self._rounded:
             short = weight.detach().bfloat16()
-            self._rounded[weight] = _Rounded(short, torch.empty_like(short), weight._version)
+            self._rounded[weight] = _Rounded(short=short, gradient=torch.empty_like(short), version=weight._version)
         rounded = self._rounded[weight]
         if rounded.version != weight._version:
-            with torch.no_grad():
-                rounded.take(weight)
+            rounded.take(weight)
         return rounded
 
     @torch.no_grad()
@@ -131,7 +140,7 @@ class RoundedWeights(TorchFunctionMode):
     def _step(self, weight: Tensor, rounded: _Rounded, group: dict[str, Any]) -> None:
         state, (beta1, beta2) = self._state(weight), group["betas"]
         if not rounded.pieces:
-            tensors = (weight, state["exp_avg"], state["exp_avg_sq"], rounded.gradient, rounded.weight)
+            tensors = (weight, state["exp_avg"], state["exp_avg_sq"], rounded.gradient, rounded.short)
             rounded.pieces = list(zip(*(tensor.view(-1).split(len(self._piece)) for tensor in tensors), strict=True))
         state["step"] += 1
         for some, average, squares, gradient, short in rounded.pieces:
@@ -174,14 +183,14 @@ class _Linear(torch.autograd.Function):
         short = inputs.bfloat16()
         ctx.save_for_backward(short)
         ctx.rounded, ctx.dtype, ctx.bias_dtype = rounded, inputs.dtype, None if bias is None else bias.dtype
-        return F.linear(short, rounded.weight, None if bias is None else bias.bfloat16())
+        return F.linear(short, rounded.short, None if bias is None else bias.bfloat16())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (inputs,) = ctx.saved_tensors
         rows = gradient.flatten(0, -2)
-        for_inputs = gradient @ ctx.rounded.weight if ctx.needs_input_grad[0] else None
+        for_inputs = gradient @ ctx.rounded.short if ctx.needs_input_grad[0] else None
         ctx.rounded.add(rows, inputs.flatten(0, -2))
         for_bias = rows.sum(0).to(ctx.bias_dtype) if ctx.needs_input_grad[2] else None
         return None if for_inputs is None else for_inputs.to(ctx.dtype), None, for_bias, None
