@@ -14,6 +14,7 @@ from kaggle_kit.kaggle_service.failures import clean
 Row = Mapping[str, Any]
 
 STATUSES = ("PENDING", "COMPLETE", "ERROR")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,11 @@ def text(row: Row, name: str) -> str:
 
 def whole(row: Row, name: str) -> int | None:
     """A whole number, sent as such or as text; None when absent."""
+    exact = field(row, name)
+    if isinstance(exact, str) and _INTEGER.fullmatch(exact):
+        exact = int(exact)
+    if isinstance(exact, int) and not isinstance(exact, bool):
+        return exact  # not by way of a float, which is exact to 2⁵³ only
     value = number(row, name)
     return None if value is None else int(value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -73,10 +74,14 @@ def test_one_that_counted_as_never_arrived_and_turned_up_is_not_sent_again(fault
     hidden = faulty.fault("ListSubmissions", EMPTY, times=ALWAYS)
     faulty.fault("GetSubmissionLimits", answer(200, b'{"numAllowedNow":5}'), times=ALWAYS)
     assert kk(*SEND).code == 6
-    assert only(tiny).state == "valid"
+    assert (only(tiny).state, only(tiny)["sent_at"]) == ("valid", None)
     hidden.times = 0
     assert kk(*SEND).code == 0
-    assert only(tiny)["ref"] == faulty.book.submissions()[0].ref
+    arrived = faulty.book.submissions()[0]
+    assert only(tiny)["ref"] == arrived.ref
+    assert abs(datetime.fromisoformat(only(tiny)["sent_at"]) - arrived.moment) < timedelta(seconds=1), (
+        "not the time of now"
+    )
     assert len(faulty.book.submissions()) == 1
 
 

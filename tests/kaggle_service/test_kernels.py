@@ -10,6 +10,7 @@ from faults import answer, drop_after, flip, quick, rpc_error
 
 from kaggle_kit.errors import CredentialsError, ServiceError
 from kaggle_kit.kaggle_service import KaggleService, Push
+from kaggle_kit.kaggle_service.answers import whole
 from kaggle_kit.kaggle_service.kernels import read_log
 
 KERNEL = "rehearsal/kk-script"
@@ -131,3 +132,10 @@ def test_account_is_asked_of_the_service_or_known_from_the_key(server):
     for _ in range(2):
         with pytest.raises(ServiceError, match="does not say whose token it is"):
             _ = KaggleService(quick(), environ=server.environ()).username
+
+
+@pytest.mark.parametrize("told", [2**53 + 1, str(2**53 + 1)])
+def test_whole_numbers_are_exact_however_long(told):
+    assert whole({"sessionId": told}, "sessionId") == 2**53 + 1
+    assert whole({"session_id": f"{told}.0"}, "sessionId") is not None
+    assert whole({"sessionId": True}, "sessionId") is None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from kaggle_kit.archive import Record, SubmissionStore
+from kaggle_kit.archive.ids import timestamp
 from kaggle_kit.competition import Competition
 from kaggle_kit.errors import KaggleKitError
 from kaggle_kit.kaggle_service import KaggleService, Limits, RemoteSubmission, counted_on
@@ -77,6 +78,7 @@ def absorb(store: SubmissionStore, record: Record, remote: RemoteSubmission) -> 
         # it was thought never to have arrived, and has turned up
         record = store.advance(record, "valid", note="found at the service")
         record = store.advance(record, "sending", note=f"found at the service as {remote.ref}")
+        changes |= {"sent_at": timestamp(remote.date)} if remote.date is not None else {}
     return store.advance(record, state, note=_note(remote), changes=changes)
 
 
