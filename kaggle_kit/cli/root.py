@@ -56,6 +56,8 @@ COMMANDS = (
 """The commands in the order of a competition; each is ``kaggle_kit.cli.commands.<name>.command``."""
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_NO_COMMAND = {"-h", "--help", "--version"}
+"""Options that are answered without a command."""
 
 
 class Described(click.Command):
@@ -85,12 +87,22 @@ class Described(click.Command):
 
 
 class Family(Described, click.Group):
-    """A command with commands inside, the nearest of which is suggested for a mistyped one."""
+    """A command with commands inside, the nearest of which is suggested for a mistyped one.
+
+    Args:
+        default: the command that is meant where none is named; without it, help is.
+    """
 
     command_class = Described
 
+    def __init__(self, *arguments: Any, default: str | None = None, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.default = default
+
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments; without any, show the help."""
+        """Read the arguments; without a command, do what is meant by that."""
+        if self.default is not None and all(one.startswith("-") for one in args) and not {*args} & _NO_COMMAND:
+            args = [*args, self.default]
         if not args:
             click.echo(self.get_help(context))
             context.exit()

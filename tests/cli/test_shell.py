@@ -149,3 +149,11 @@ def test_bash_completes_through_the_installed_script(tiny):  # noqa: F811
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout.splitlines() == [f"plain,{run}"]
     assert Path(tiny / "models_archive" / run).is_dir()
+
+
+@pytest.mark.parametrize("family", ["runs", "submissions", "remote"])
+def test_a_family_without_a_command_lists(tiny, kk, family):  # noqa: F811
+    assert kk(family).out == kk(family, "list").out != ""
+    assert kk(family, "--json", "-q").json == kk(family, "list", "--json", "-q").json
+    assert kk(family, "--help").out.startswith(f"Usage: kk {family}")
+    assert f"did you mean kk {family} list?" in kk(family, "lst").err

@@ -95,7 +95,7 @@ def test_version_is_printed(kk, arguments):
 
 
 def test_family_without_a_command_shows_its_help(kk):
-    outcome = kk("runs")
+    outcome = kk("config")
     assert (outcome.code, outcome.err) == (0, "")
     assert "Commands:" in outcome.out
 

@@ -26,8 +26,12 @@ from kaggle_kit.cli.session import Session, pass_session
 @click.option("--force", is_flag=True, help="Replace a former demo there also if files were added to it or changed.")
 @click.option("--write", type=click.Path(path_type=Path), metavar="DIR",
               help="Only write a made-up competition's files into a new folder.")  # fmt: skip
-@click.option("--captions", type=click.IntRange(min=1), metavar="N", help="Training captions of --write.")
-@click.option("--images", type=click.IntRange(min=1), metavar="M", help="Training images of --write.")
+@click.option(
+    "--captions", type=click.IntRange(min=1), metavar="N", help="Training captions of --write, 125000 unless given."
+)
+@click.option(
+    "--images", type=click.IntRange(min=1), metavar="M", help="Training images of --write, 25000 unless given."
+)
 @pass_session
 def command(
     session: Session, folder: Path, force: bool, write: Path | None, captions: int | None, images: int | None

@@ -18,7 +18,12 @@ from kaggle_kit.cli.session import Session, pass_session
         "kk rehearse --translator ridge --hide 600 a closed form, 600 hidden images",
     ),
 )
-@click.option("--hide", type=click.IntRange(min=2), metavar="N", help="Images to hide and to be scored on.")
+@click.option(
+    "--hide",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Images to hide and to be scored on; a tenth in whole galleries, 600 at most, unless given.",
+)
 @click.option(
     "--draw",
     type=click.IntRange(min=0),

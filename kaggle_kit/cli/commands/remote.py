@@ -18,6 +18,7 @@ _NEWEST = ""
 
 @click.group(
     cls=Family,
+    default="list",
     examples=("kk remote train --config residual --folds 5 --gpu t4x2", "kk remote logs -f", "kk remote pull"),
 )
 def command() -> None:

@@ -12,7 +12,7 @@ from kaggle_kit.cli.root import Family
 from kaggle_kit.cli.session import Session, pass_session
 
 
-@click.group(cls=Family, examples=("kk runs list", "kk runs show 20261123-1415"))
+@click.group(cls=Family, default="list", examples=("kk runs        lists them", "kk runs show 20261123-1415"))
 def command() -> None:
     """Look at the runs in the archive, and look after it."""
 

@@ -16,7 +16,9 @@ from kaggle_kit.cli.session import Session, pass_session
 PRUNABLE = ("files", "vectors", "checkpoints", "leftovers")
 
 
-@click.group(cls=Family, examples=("kk submissions list", "kk submissions show 20261123-1502"))
+@click.group(
+    cls=Family, default="list", examples=("kk submissions        lists them", "kk submissions show 20261123-1502")
+)
 def command() -> None:
     """Look at the submissions in the archive, and look after it."""
 
