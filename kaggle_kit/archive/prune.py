@@ -58,8 +58,9 @@ class PruneItem:
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """What would go, and what was left alone although it is old."""
+    """What would go, what was left alone although it is old, and the rule in words."""
 
+    rule: str = ""
     items: list[PruneItem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -75,7 +76,7 @@ def plan_prune(submissions: SubmissionStore, runs: RunStore, rule: PruneRule) ->
     Submissions on their way are left alone, and so are files that could not be written again while their vectors are to go too, runs
     that are not finished and the checkpoints of runs that a kept submission, or a kept ensemble, is made of.
     """
-    plan = PrunePlan()
+    plan = PrunePlan(words_of(rule))
     kept = kept_ids(submissions.list(), rule, lambda record: record["public_score"])
     for record in old_records(submissions, kept, rule):
         plan.items.extend(_submission_items(submissions, record, rule, plan.notes))
@@ -139,6 +140,12 @@ class Keeps(Protocol):
     @property
     def older_than_days(self) -> float:
         """Only records at least that old."""
+
+
+def words_of(rule: Keeps) -> str:
+    """What stays by a rule."""
+    old = f", and what is less than {rule.older_than_days:g} days old" if rule.older_than_days else ""
+    return f"the newest {rule.keep_newest}, the best {rule.keep_best}{old} and what they are made of stay"
 
 
 def kept_ids(records: list[Record], rule: Keeps, score: Callable[[Record], Any]) -> set[str]:

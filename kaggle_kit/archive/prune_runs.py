@@ -19,6 +19,7 @@ from kaggle_kit.archive.prune import (
     kept_ids,
     old_records,
     training_ended,
+    words_of,
 )
 from kaggle_kit.archive.records import Record
 from kaggle_kit.archive.runs import RunStore
@@ -56,7 +57,7 @@ def plan_prune_runs(
     A run that another process trains is left alone, and so are the weights and predictions of every run that a submission or an ensemble
     is made of, and of those in ``needed``: ids, or the beginnings of ids.
     """
-    plan = PrunePlan()
+    plan = PrunePlan(words_of(rule))
     records = [run for run in runs.list() if run["kind"] == "run"]
     finished = [run for run in records if run.state == "done"]
     kept = kept_ids(finished, rule, by_cv_of(finished)) | _referred_to(submissions, runs)

@@ -466,7 +466,7 @@ def prune_plan(plan: Any) -> View:
             Column("why", "Why it may go", least=12, order=1),
         ),
         [{**vars(item), "file": item.path.as_posix().rpartition(f"/{item.record_id}/")[2]} for item in plan.items],
-        empty="nothing to prune by this rule",
+        empty=f"nothing to prune: {plan.rule}",
     )
     yield from (Text(clean(note), style="dim") for note in plan.notes)
     if plan.items:

@@ -40,7 +40,9 @@ def test_weights_and_predictions_of_old_runs_go_and_scores_stay(store, kk):
     after = store.read(old.id)
     assert after["cv"] == old["cv"]
     assert {note["file"] for note in after["pruned"]} == set(members)
-    assert kk("runs", "prune", "--keep-newest", "1", "--keep-best", "0").out == "nothing to prune by this rule\n"
+    assert kk("runs", "prune", "--keep-newest", "1", "--keep-best", "0").out == (
+        "nothing to prune: the newest 1, the best 0 and what they are made of stay\n"
+    )
     assert kk("predict", old.id).code == 8
     assert kk("train", "--resume", old.id, "-q").code == 0
     again = store.read(old.id)
