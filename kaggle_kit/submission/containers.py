@@ -31,7 +31,9 @@ def require_file(path: Path) -> None:
         UsageError: it is a folder, a pipe, or may not be read.
     """
     if path.is_dir():
-        raise UsageError(f"{path} is a folder, not a submission file")
+        inside = sorted(one.name for one in path.glob("*submission*") if one.is_file())
+        hint = f"did you mean {path / inside[0]}?" if inside else "name the file in it"
+        raise UsageError(f"{path} is a folder, not a submission file", hint)
     if not path.exists():
         raise MissingError(f"no such file: {path}", "kk predict -o submission.csv writes one")
     if not path.is_file():  # a pipe: it could be read once only

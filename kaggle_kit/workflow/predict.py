@@ -153,7 +153,10 @@ def predict_members(
     predictions = []
     for number, member in enumerate(members, 1):
         record = store.load(member["run"])
-        predictions.append(predict_checkpoints(record.folder, record["checkpoints"], text, device=device))
+        try:
+            predictions.append(predict_checkpoints(record.folder, record["checkpoints"], text, device=device))
+        except MissingError as error:  # pruned, most likely
+            raise MissingError(error.message, f"kk train --resume {record.id} trains what is missing") from None
         watch.update(number)
     watch.finish()
     if len({vectors.shape for vectors in predictions}) > 1:

@@ -43,7 +43,8 @@ def test_weights_and_predictions_of_old_runs_go_and_scores_stay(store, kk):
     assert kk("runs", "prune", "--keep-newest", "1", "--keep-best", "0").out == (
         "nothing to prune: the newest 1, the best 0 and what they are made of stay\n"
     )
-    assert kk("predict", old.id).code == 8
+    lost = kk("predict", old.id)
+    assert (lost.code, f"kk train --resume {old.id} trains what is missing" in lost.err) == (8, True)
     assert kk("train", "--resume", old.id, "-q").code == 0
     again = store.read(old.id)
     assert (again["pruned"], again["checkpoints"], again["cv"]) == ([], old["checkpoints"], old["cv"])
