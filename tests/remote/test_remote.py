@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -396,8 +397,17 @@ def test_broken_record_beside_others_takes_none_of_them_away(kk, serve, project)
     assert [job["name"] for job in listed.json] == [name]
     assert "left out" in listed.err
     assert "kk-x.json is no record of a remote training" in listed.err
-    assert kk("--json", "remote", "status").json["name"] == name
-    assert kk("remote", "status", "kk-x").code == 3
+    assert kk("--json", "remote", "status", name).json["name"] == name
+    owner = listed.json[0]["kernel"].partition("/")[0]
+    for words in ((), ("kk-x",), (f"{owner}/kk-x",)):
+        outcome = kk("remote", "status", *words)
+        assert outcome.code == 3, "it may be the newest, or is the one that is meant"
+        assert "kk-x.json is no record" in outcome.err
+    assert kk("remote", "pull", f"{owner}/kk-x").code == 3
+    broken = project / "models_archive" / "remote" / "kk-x.json"
+    assert broken.read_text() == '{"schema": 1}', "what is left of it is not written over"
+    os.utime(broken, (1, 1))
+    assert kk("--json", "remote", "status").json["name"] == name, "the broken one was there long before"
 
 
 @pytest.mark.slow

@@ -306,6 +306,8 @@ def _to_resume(project: Project, service: KaggleService, store: JobStore, wanted
     if wanted:
         job = store.load(wanted)
     else:
+        for broken in store.broken():
+            progress.note(f"left out: {broken.message}; {broken.hint}")
         stopped = [one for one in store.list() if one.run_state in RESUMABLE or _may_have_stopped(one)]
         if not stopped:
             raise MissingError("no remote training was stopped by its time limit", "kk remote list shows all")

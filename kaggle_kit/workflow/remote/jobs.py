@@ -6,14 +6,15 @@ the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from kaggle_kit.archive.ids import resolve, timestamp, utc_now
 from kaggle_kit.archive.records import hold_lock
-from kaggle_kit.errors import DataError, MissingError
+from kaggle_kit.errors import DataError, DuplicateError, MissingError
 from kaggle_kit.files import OWNER_ONLY, read_json, write_json
 from kaggle_kit.kaggle_service.kernels import FINAL
 from kaggle_kit.version import VERSION
@@ -119,8 +120,14 @@ class JobStore:
         return self.folder / job.name / f"v{push.version}"
 
     def create(self, job: RemoteJob) -> RemoteJob:
-        """Write a new job."""
+        """Write a new job.
+
+        Raises:
+            DuplicateError: there is one of that name.
+        """
         with self._locked(job.name):
+            if self._path(job.name).exists():
+                raise DuplicateError(f"there is a remote training {job.name} already", "kk remote list shows it")
             return self._write(job)
 
     def update(self, name: str, **changes: Any) -> RemoteJob:
@@ -143,8 +150,11 @@ class JobStore:
 
     def _write(self, job: RemoteJob) -> RemoteJob:
         document = {"schema": 1, **asdict(job), "written": timestamp(utc_now()), "written_by": VERSION}
-        write_json(self.folder / f"{job.name}.json", document, mode=OWNER_ONLY)
+        write_json(self._path(job.name), document, mode=OWNER_ONLY)
         return job
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
 
     def read(self, name: str) -> RemoteJob:
         """The job of exactly that name.
@@ -153,7 +163,7 @@ class JobStore:
             MissingError: there is none.
             DataError: its file is broken.
         """
-        path = self.folder / f"{name}.json"
+        path = self._path(name)
         document = read_json(path)
         try:
             pushes = tuple(_of(RemotePush, row) for row in document["pushes"])
@@ -165,19 +175,21 @@ class JobStore:
 
     def list(self) -> list[RemoteJob]:
         """Every job whose file can be read, the newest first."""
-        jobs = [found for found in self._read_all() if isinstance(found, RemoteJob)]
-        return sorted(jobs, key=lambda job: (job.created, job.name), reverse=True)
+        return [*self._sorted()[0]]
 
     def broken(self) -> Sequence[DataError]:
         """What is wrong with the files that cannot be read."""
-        return [found for found in self._read_all() if isinstance(found, DataError)]
+        return [*self._sorted()[1].values()]
 
-    def _read_all(self) -> Iterator[RemoteJob | DataError]:
+    def _sorted(self) -> tuple[Sequence[RemoteJob], dict[str, DataError]]:
+        """The jobs that can be read, the newest first, and what is wrong with the others by their names."""
+        jobs, broken = [], {}
         for path in sorted(self.folder.glob("*.json")):
             try:
-                yield self.read(path.stem)
+                jobs.append(self.read(path.stem))
             except DataError as error:
-                yield error
+                broken[path.stem] = error
+        return sorted(jobs, key=lambda job: (job.created, job.name), reverse=True), broken
 
     def load(self, wanted: str | None = None) -> RemoteJob:
         """The job that is meant: by its name, its notebook, its run's id, the unique beginning of one of them; None: the newest.
@@ -185,25 +197,31 @@ class JobStore:
         Raises:
             MissingError: there is none.
             UsageError: several begin like that.
-            DataError: the file of the job of that name, or of the only one, is broken.
+            DataError: it is broken, or a broken one may be the newest.
         """
-        if wanted in {path.stem for path in self.folder.glob("*.json")}:
-            return self.read(wanted)  # type: ignore[arg-type]
-        jobs, broken = self.list(), self.broken()
-        if broken and not jobs:
-            raise broken[0]
-        if not jobs:
+        jobs, broken = self._sorted()
+        if not jobs and not broken:
             raise MissingError(f"no remote training yet in {self.folder}", "kk remote train starts one")
         if wanted is None:
-            return jobs[0]
+            return self._newest(jobs, broken)
         exact = next((job for job in jobs if wanted in (job.name, job.kernel, job.run)), None)
         if exact is not None:
             return exact
         of_runs = [job for job in jobs if job.run and job.run.startswith(wanted)]
         if len(of_runs) == 1:
             return of_runs[0]
-        name = resolve(wanted, [job.name for job in jobs], "remote training", "kk remote list")
-        return next(job for job in jobs if job.name == name)
+        # a broken record tells its name alone, which is the last part of its notebook's
+        names = [*(job.name for job in jobs), *broken]
+        slug = wanted.rpartition("/")[2]
+        return self.read(slug if slug in broken else resolve(wanted, names, "remote training", "kk remote list"))
+
+    def _newest(self, jobs: Sequence[RemoteJob], broken: Mapping[str, DataError]) -> RemoteJob:
+        """The first of the jobs, unless a broken record was written after it began."""
+        begun = datetime.fromisoformat(jobs[0].created).timestamp() if jobs else 0.0
+        for name, error in broken.items():
+            if self._path(name).stat().st_mtime >= begun:
+                raise error
+        return jobs[0]
 
 
 def _of(kind: Any, document: dict[str, Any]) -> Any:
