@@ -76,3 +76,18 @@ class Registry(Generic[T]):
 def _replaces(plugin: Plugin | None, former: Plugin | None) -> bool:
     """Whether a file may define again what another defined: the same file, changed, or a file of another project."""
     return plugin is not None and former is not None and (plugin.path == former.path or plugin.root != former.root)
+
+
+def says_of_itself(kind: type, flag: str, *methods: str) -> bool:
+    """Whether a class says ``flag = True`` of its methods: a subclass with methods of its own has to say so again.
+
+    Args:
+        kind: the class.
+        flag: name of the class attribute.
+        methods: what the flag is about.
+    """
+    said = next((one for one in kind.__mro__ if flag in vars(one)), None)
+    if said is None or not vars(said)[flag]:
+        return False
+    written = [next((one for one in kind.__mro__ if method in vars(one)), object) for method in methods]
+    return all(issubclass(said, one) for one in written)

@@ -199,8 +199,8 @@ class GradientLoop:
             self.hardware.device == "cuda"
             and self.collective.size == 1
             and self.train.accumulate == 1
-            and self.translator.recordable
-            and self.loss.recordable
+            and self.translator.bears_recording
+            and self.loss.bears_recording
         )
 
     def _changing(self) -> list[Tensor]:

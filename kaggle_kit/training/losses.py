@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from kaggle_kit.contrast import Mix
 from kaggle_kit.metrics import unit
-from kaggle_kit.registry import Registry
+from kaggle_kit.registry import Registry, says_of_itself
 from kaggle_kit.settings import POSITIVE, Section, at_least, between, setting
 from kaggle_kit.training.blocks import pairwise_sigmoid, score_sums, triplet
 
@@ -30,7 +30,10 @@ class Loss(nn.Module):
 
     Options: ClassVar[type[Section]] = Section
     recordable: ClassVar[bool] = False
-    """As of a translator: whether it does the same work on the device each time."""
+    """As of a translator: whether it does the same work on the device each time. Of ``forward`` and ``mixed`` of the class that says it:
+    a subclass with other ones has to say it again."""
+    takes_short_targets: ClassVar[bool] = False
+    """Whether targets enter scores alone in ``forward``, so that they may come in the format ``rounded``; to be said again as above."""
 
     rounded: torch.dtype | None = None
     """Short format in which scores are multiplied, see :func:`kaggle_kit.training.blocks.products`; set by the training."""
@@ -39,9 +42,14 @@ class Loss(nn.Module):
     """Whether kernels may compute it where they can; set by the training."""
 
     @property
-    def takes_short_targets(self) -> bool:
-        """Whether targets enter scores alone, so that they may come in the format ``rounded``."""
-        return False
+    def bears_recording(self) -> bool:
+        """Whether ``recordable`` is said of its methods."""
+        return says_of_itself(type(self), "recordable", "forward", "mixed")
+
+    @property
+    def rounds_targets(self) -> bool:
+        """Whether it does nothing with targets but to round them."""
+        return says_of_itself(type(self), "takes_short_targets", "forward")
 
     def __init__(self, options: Section) -> None:
         super().__init__()
@@ -136,7 +144,6 @@ class InfoNceOptions(ContrastiveOptions):
 class _Contrastive(Loss):
     """Shared by the InfoNCE family: unit outputs against the batch's targets, scaled by the temperature."""
 
-    recordable = True
     Options = InfoNceOptions
     options: InfoNceOptions
 
@@ -161,9 +168,9 @@ class _Contrastive(Loss):
         return 1.0 / self._scale().item() if self.options.learnable_temperature else None
 
     @property
-    def takes_short_targets(self) -> bool:
-        """As in the base: unless a share of the target is spread."""
-        return self.options.label_smoothing == 0
+    def rounds_targets(self) -> bool:
+        """As in the base, unless a share of the target is spread."""
+        return super().rounds_targets and self.options.label_smoothing == 0
 
     def _by_kernels(self, outputs: Tensor, targets: Tensor, image_weight: float) -> Tensor | None:
         """The loss where kernels know it and a gradient is wanted; None: it is to be computed otherwise."""
@@ -190,6 +197,8 @@ class InfoNce(_Contrastive):
     Source: van den Oord et al., Representation Learning with Contrastive Predictive Coding, 2018.
     """
 
+    recordable = takes_short_targets = True
+
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Cross-entropy of each caption's own row."""
         quick = self._by_kernels(outputs, targets, 0.0)
@@ -214,6 +223,7 @@ class SymmetricInfoNce(_Contrastive):
     Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision, 2021.
     """
 
+    recordable = takes_short_targets = True
     Options = SymmetricInfoNceOptions
     options: SymmetricInfoNceOptions
 
@@ -249,6 +259,8 @@ class MultiPositiveInfoNce(_Contrastive):
     Each row's target is spread evenly over all rows of its image.
     Source: Khosla et al., Supervised Contrastive Learning (L_out), 2020.
     """
+
+    recordable = takes_short_targets = True
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Mean of the two cross-entropies against the shared targets."""
@@ -302,6 +314,7 @@ class TripletMseOptions(TripletOptions):
 class TripletMse(HardTriplet):
     """Hard-negative triplet plus a squared error between unit vectors, as a team of the real competition trained."""
 
+    recordable = True
     Options = TripletMseOptions
     options: TripletMseOptions
 
@@ -328,6 +341,7 @@ class InfoNceTripletOptions(SymmetricInfoNceOptions):
 class InfoNceTriplet(SymmetricInfoNce):
     """Symmetric InfoNCE mixed with the hard-negative triplet, the loss of the VAE-style translators."""
 
+    recordable = True
     Options = InfoNceTripletOptions
     options: InfoNceTripletOptions
 
@@ -341,7 +355,6 @@ class InfoNceTriplet(SymmetricInfoNce):
         return options.infonce_weight * contrast + options.triplet_weight * hinge
 
     mixed = Loss.mixed
-    takes_short_targets = Loss.takes_short_targets
 
 
 @dataclass(frozen=True)

@@ -42,14 +42,14 @@ class Objective(nn.Module):
         """The inputs as batches are cut from them: rounded once where the first layers would do nothing but round them."""
         train, inputs = self.train_settings, self.fold.inputs
         as_they_are = not (train.mixup or train.input_noise or train.input_dropout)
-        short = inputs.is_cuda and self.translator.takes_short_inputs and as_they_are
+        short = inputs.is_cuda and self.translator.rounds_inputs and as_they_are
         return inputs.to(self.hardware.dtype) if short else inputs
 
     def _targets(self) -> Tensor:
         """The targets as batches are cut from them: rounded once where nothing but rounded scores is made of them."""
         rounded, targets = self.loss.rounded, self.fold.targets
         alone = type(self.translator).penalty is Translator.penalty and not self.train_settings.mixup
-        short = rounded is not None and targets.is_cuda and self.loss.takes_short_targets and alone
+        short = rounded is not None and targets.is_cuda and self.loss.rounds_targets and alone
         return targets.to(rounded) if short else targets
 
     def forward(self, captions: Tensor, share: float | Tensor | None, *purpose: object) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kaggle_kit.metrics import unit
-from kaggle_kit.registry import Registry
+from kaggle_kit.registry import Registry, says_of_itself
 from kaggle_kit.settings import Section
 
 BLOCK_ROWS = 2048
@@ -49,9 +49,11 @@ class Translator(nn.Module):
     closed_form: ClassVar[bool] = False
     recordable: ClassVar[bool] = False
     """Whether a training step does the same work on a GPU each time: nothing depends on Python's side, a counter or NumPy's generator.
-    Such a step is recorded once and replayed (:mod:`kaggle_kit.training.recorded`)."""
+    Such a step is recorded once and replayed (:mod:`kaggle_kit.training.recorded`). A subclass that has ``forward``, ``training_forward``
+    or ``penalty`` of its own has to say it again."""
     takes_short_inputs: ClassVar[bool] = False
-    """Whether ``forward`` gives its inputs to linear layers alone, which round them in mixed precision, so that they may come rounded."""
+    """Whether inputs go to linear layers alone, which round them in mixed precision, so that they may come rounded; to be said again as
+    above."""
 
     def __init__(self, d_text: int, d_image: int, options: Section) -> None:
         super().__init__()
@@ -59,6 +61,16 @@ class Translator(nn.Module):
 
     def prepare(self, data: FitData) -> None:
         """Set what is computed from the training data instead of learned by gradient; a closed form does all its work here."""
+
+    @property
+    def bears_recording(self) -> bool:
+        """Whether ``recordable`` is said of its methods."""
+        return says_of_itself(type(self), "recordable", "forward", "training_forward", "penalty")
+
+    @property
+    def rounds_inputs(self) -> bool:
+        """Whether it does nothing with inputs but to round them and give them to linear layers."""
+        return says_of_itself(type(self), "takes_short_inputs", "forward", "training_forward")
 
     def encode_text(self, text: Tensor) -> Tensor:
         """(n, d_text) text embeddings as the file holds them → (n, d_in) inputs of ``forward``: unit length by default."""
