@@ -134,6 +134,7 @@ class ScaledRows:
 
 def scaled(outputs: Tensor, targets: Tensor, log_scale: Tensor, most: float) -> ScaledRows:
     """(n, d) outputs at length exp(min(log_scale, most)), and their scores with the (n, d) bf16 targets."""
+    outputs, targets = (rows if rows.stride(1) == 1 else rows.contiguous() for rows in (outputs, targets))
     count, width = outputs.shape
     rows = torch.empty((count, width), dtype=targets.dtype, device=outputs.device)
     lengths, own = (torch.empty(count, dtype=torch.float32, device=outputs.device) for _ in range(2))

@@ -135,7 +135,9 @@ class FusedWeights(TorchFunctionMode):
         given = (vectors.bias, vectors.weight, vectors.shift, vectors.other_bias)
         known = self._knows(inputs.device, stage.layer.weight, None if branch is None else branch.weight, *given)
         whole = norm is None or (vectors.weight is not None and vectors.shift is not None)
-        if inputs.ndim != 2 or not known or not whole:
+        there = [vector for vector in given if vector is not None]
+        apart = len({id(vector) for vector in there}) == len(there)  # two sums may not be left in one place
+        if inputs.ndim != 2 or not (known and whole and apart):
             return None
         form = stages.StageForm(stage.activation or "none", stage.share, 0.0 if norm is None else norm.eps)
         branch_weight = None if branch is None else branch.weight
@@ -166,16 +168,19 @@ class FusedWeights(TorchFunctionMode):
         """
         self.together()
         self._held.clear()
+        unused = []
         for weight, slot in self._slots.items():
             if weight.grad is not None:  # of a use that is no linear layer's
                 slot.gradient.add_(weight.grad) if slot.pending else slot.gradient.copy_(weight.grad)
                 weight.grad = None
             elif not slot.pending:
                 slot.gradient.zero_()
+                unused.append((weight, slot))
             slot.pending = False
         adam.check(self._matrices.gradients, self._vectors.gradients, loss, self._found)
         rate = self.optimizer.param_groups[0]["lr"]
-        adam.move(self._matrices, self._vectors, self._form, rate, self._step, self._logs, self._found)
+        with _unmoved(unused):
+            adam.move(self._matrices, self._vectors, self._form, rate, self._step, self._logs, self._found)
         return adam.conclude(self._step, self._found)
 
     def forget(self) -> None:
@@ -235,22 +240,34 @@ class FusedWeights(TorchFunctionMode):
         return stages.StageVectors(*(None if slot is None else slot.gradient for slot in slots)), add
 
 
+@contextmanager
+def _unmoved(unused: list[tuple[Tensor, _Slot]]) -> Iterator[None]:
+    """Weights without a gradient in this step are left alone, with all that is kept of them, as PyTorch's optimisers do."""
+    places = [place for weight, slot in unused for place in (weight.detach(), slot.average, slot.square, slot.short)]
+    former = [place.clone() for place in places]
+    yield
+    for place, kept in zip(places, former, strict=True):
+        place.copy_(kept)
+
+
 class _Product(torch.autograd.Function):
     """``F.linear`` in bf16; the gradients of its weights stay with them."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, fused: FusedWeights) -> Tensor:
         short = inputs.bfloat16()
-        ctx.inputs, ctx.weight, ctx.bias, ctx.fused, ctx.dtype = short, weight, bias, fused, inputs.dtype
+        ctx.save_for_backward(short)
+        ctx.weight, ctx.bias, ctx.fused, ctx.dtype = weight, bias, fused, inputs.dtype
         return F.linear(short, fused.short(weight), None if bias is None else bias.bfloat16())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (inputs,) = ctx.saved_tensors
         fused, weight = ctx.fused, ctx.weight
         gradient = gradient.bfloat16()
         for_inputs = (gradient @ fused.short(weight)).to(ctx.dtype) if ctx.needs_input_grad[0] else None
-        fused.add_product(weight, gradient, ctx.inputs)
+        fused.add_product(weight, gradient, inputs)
         if ctx.bias is not None:
             fused.add_sum(ctx.bias, gradient)
         return for_inputs, None, None, None
@@ -280,7 +297,7 @@ class _FusedStage(torch.autograd.Function):
             fused.together()
         seed = _draw_seed(short.device) if form.share > 0 else fused._logs  # not read without dropout
         out, memory = stages.forward(product, other, vectors, form, seed)
-        ctx.inputs, ctx.branch_inputs, ctx.product, ctx.other, ctx.memory = short, branch_short, product, other, memory
+        ctx.save_for_backward(short, branch_short, product, other, memory.means, memory.scales, memory.seed)
         ctx.weight, ctx.branch_weight, ctx.vectors, ctx.form, ctx.fused = weight, branch_weight, vectors, form, fused
         ctx.dtypes = inputs.dtype, None if branch_inputs is None else branch_inputs.dtype
         return out
@@ -288,20 +305,21 @@ class _FusedStage(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        fused, memory = ctx.fused, ctx.memory
+        inputs, branch_inputs, product, other, *memory = ctx.saved_tensors
+        fused = ctx.fused
         places, add = fused.places(ctx.vectors)
-        gradient = gradient.to(ctx.product.dtype).contiguous()
         for_product, for_other = stages.backward(
-            gradient, ctx.product, ctx.other, ctx.vectors, ctx.form, memory, places, add=add
-        )
+            gradient.to(product.dtype).contiguous(), product, other, ctx.vectors, ctx.form,
+            stages.StageMemory(*memory), places, add=add,
+        )  # fmt: skip
         for_inputs = for_branch = None
         if ctx.needs_input_grad[0]:
             for_inputs = (for_product @ fused.short(ctx.weight)).to(ctx.dtypes[0])
-        fused.add_product(ctx.weight, for_product, ctx.inputs)
+        fused.add_product(ctx.weight, for_product, inputs)
         if for_other is not None:
             if ctx.needs_input_grad[1]:
                 for_branch = (for_other @ fused.short(ctx.branch_weight)).to(ctx.dtypes[1])
-            fused.add_product(ctx.branch_weight, for_other, ctx.branch_inputs)
+            fused.add_product(ctx.branch_weight, for_other, branch_inputs)
         return for_inputs, for_branch, None, None, None, None, None
 
 

@@ -45,5 +45,5 @@ class _InfoNce(torch.autograd.Function):
         for_outputs, for_scale = scores.unscaled(for_rows, ctx.found, log_scale, ctx.most, factor, ctx.dtype)
         for_log_scale = None
         if ctx.needs_input_grad[2]:
-            for_log_scale = torch.where(log_scale < ctx.most, for_scale.sum(), 0.0)
+            for_log_scale = torch.where(log_scale <= ctx.most, for_scale.sum(), 0.0)
         return for_outputs, None, for_log_scale, None, None

@@ -12,6 +12,7 @@ pytest.importorskip("triton")
 from kaggle_kit.training.fused import FusedWeights, bears_fusing
 from kaggle_kit.training.losses import build_loss
 from kaggle_kit.translators import build_translator
+from kaggle_kit.translators.stages import Stage
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -237,3 +238,97 @@ def test_state_is_that_of_the_optimizer_without_it():
         assert mine[number].keys() == state.keys()
         assert mine[number]["step"] == state["step"] == 1
         assert mine[number]["exp_avg"].shape == state["exp_avg"].shape
+
+
+class Sometimes(nn.Module):
+    """One layer of two is used, and a third one never."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(16, 8) for _ in range(3))
+        self.used = 0
+
+    def forward(self, inputs):
+        return self.layers[self.used](inputs)
+
+
+def test_weights_without_a_gradient_stay_where_they_are():
+    torch.manual_seed(0)
+    network = Sometimes().to(DEVICE)
+    groups = [
+        {"params": [layer.weight for layer in network.layers], "weight_decay": 0.1},
+        {"params": [layer.bias for layer in network.layers]},
+    ]
+    rate = torch.full((), 1e-2, device=DEVICE)
+    keeper = FusedWeights(torch.optim.AdamW(groups, lr=rate, fused=True, capturable=DEVICE == "cuda"))
+    before = [[weight.detach().clone() for weight in layer.parameters()] for layer in network.layers]
+    inputs = torch.randn(6, 16, device=DEVICE)
+    for used in (0, 1, 1):
+        network.used = used
+        with keeper, torch.autocast(DEVICE, torch.bfloat16):
+            loss = network(inputs).float().square().sum()
+        loss.backward()
+        keeper.descend(loss.detach())
+        if used == 0:
+            first = [weight.detach().clone() for weight in network.layers[0].parameters()]
+    assert all(torch.equal(*pair) for pair in zip(network.layers[0].parameters(), first, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(network.layers[2].parameters(), before[2], strict=True))
+    assert not torch.equal(network.layers[0].weight, before[0][0])
+    assert torch.equal(keeper.short(network.layers[2].weight), network.layers[2].weight.detach().bfloat16())
+
+
+class Changed(nn.Module):
+    """What a layer was given is changed afterwards."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 16), nn.Linear(16, 8)
+
+    def forward(self, inputs):
+        hidden = self.first(inputs)
+        out = self.last(hidden)
+        hidden.mul_(0)
+        return out
+
+
+class Double(nn.Module):
+    """The layer of a stage is its branch, too."""
+
+    def __init__(self, normed):
+        super().__init__()
+        self.layer, self.norm = nn.Linear(16, 16), nn.LayerNorm(16) if normed else None
+
+    def forward(self, inputs):
+        return Stage(self.layer, self.norm, self.layer, "gelu")(inputs, inputs.flip(1))
+
+
+def gradient_by_kernels(network, inputs):
+    """How all weights move, along their gradients: a huge epsilon takes Adam's scaling away."""
+    weights = list(network.parameters())
+    groups = [{"params": [w for w in weights if w.ndim >= 2]}, {"params": [w for w in weights if w.ndim < 2]}]
+    rate = torch.full((), 1e4, device=DEVICE)
+    keeper = FusedWeights(torch.optim.Adam(groups, lr=rate, eps=1e4, fused=True, capturable=DEVICE == "cuda"))
+    before = [weight.detach().clone() for weight in weights]
+    with keeper, torch.autocast(DEVICE, torch.bfloat16):
+        loss = network(inputs).float().square().sum()
+    loss.backward()
+    keeper.descend(loss.detach())
+    return torch.cat([(b - w.detach()).flatten() for w, b in zip(weights, before, strict=True)])
+
+
+def test_what_is_changed_in_place_afterwards_is_an_error_as_ever():
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        gradient_by_kernels(Changed().to(DEVICE), torch.randn(6, 16, device=DEVICE))
+
+
+@pytest.mark.parametrize("normed", [False, True])
+def test_a_layer_that_is_its_own_branch_has_both_gradients(normed):
+    torch.manual_seed(0)
+    network, inputs = Double(normed).to(DEVICE), torch.randn(6, 16, device=DEVICE)
+    with torch.autocast(DEVICE, torch.bfloat16):
+        network(inputs).float().square().sum().backward()
+    wanted = torch.cat([weight.grad.flatten() for weight in network.parameters()])
+    network.zero_grad()
+    found = gradient_by_kernels(network, inputs)
+    assert F.cosine_similarity(found, wanted, dim=0) > 0.999
+    assert found.norm() / wanted.norm() == pytest.approx(1, rel=2e-2)

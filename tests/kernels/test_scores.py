@@ -108,3 +108,21 @@ def test_a_factor_on_the_loss_goes_into_the_gradient():
     (gradient,) = torch.autograd.grad(infonce(outputs, targets, scale, most=MOST, image_weight=0.0), outputs)
     (larger,) = torch.autograd.grad(4 * infonce(outputs, targets, scale, most=MOST, image_weight=0.0), outputs)
     torch.testing.assert_close(larger, 4 * gradient)
+
+
+@pytest.mark.parametrize("turned", [lambda x: x.T.contiguous().T, lambda x: torch.stack([x, x], 2)[..., 0]])
+def test_rows_may_lie_in_memory_as_they_like(turned):
+    outputs, targets = drawn(16, 24)
+    scale = torch.tensor(2.0, device=DEVICE)
+    plain = infonce(outputs, targets, scale, most=MOST, image_weight=0.5)
+    odd = infonce(turned(outputs), turned(targets), scale, most=MOST, image_weight=0.5)
+    torch.testing.assert_close(odd, plain)
+    wanted, found = (torch.autograd.grad(loss, outputs)[0] for loss in (plain, odd))
+    torch.testing.assert_close(found, wanted)
+
+
+def test_a_temperature_at_its_clamp_can_leave_it():
+    outputs, targets = drawn(16, 24)
+    scale = torch.tensor(MOST, device=DEVICE, requires_grad=True)
+    infonce(outputs, targets, scale, most=MOST, image_weight=0.0).backward()
+    assert scale.grad != 0
