@@ -6,7 +6,7 @@ searched on score matrices that are computed once: adding a member to a trial en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -268,16 +268,17 @@ def contributions(
     Args:
         parts: out-of-fold predictions of the same captions.
         weights: one a part; without a part of weight 0 the ensemble loses nothing.
-        score: of combined predictions, in the same galleries each time.
+        score: of predictions; in the same galleries each time, where all parts hold out the same captions in the same folds.
     """
 
-    def scored(some: Sequence[float]) -> float:
-        return score(combine_out_of_fold(parts, some))
+    used = {number: weight for number, weight in enumerate(weights) if weight}
 
-    whole, told = scored(weights), []
-    for number in range(len(parts)):
-        alone = [float(place == number) for place in range(len(parts))]
-        without = [0.0 if place == number else weight for place, weight in enumerate(weights)]
-        left = scored(without) if any(without) else 0.0
-        told.append({"alone": scored(alone), "adds": whole - left if weights[number] else 0.0})
+    def scored(numbers: Iterable[int]) -> float:
+        chosen = list(numbers)
+        return score(combine_out_of_fold([parts[n] for n in chosen], [used[n] for n in chosen])) if chosen else 0.0
+
+    whole, told = scored(used), []
+    for number, part in enumerate(parts):
+        adds = whole - scored(n for n in used if n != number) if number in used else 0.0
+        told.append({"alone": score(part), "adds": adds})
     return told

@@ -302,6 +302,9 @@ class TrainSettings(Section):
 OF_THE_MOMENT = ("workers", "checkpoint_minutes", "time_budget", "time_margin_s", "disk_margin_mb")
 """Settings of :class:`TrainSettings` that change no weights: a resumed run takes those that are given anew."""
 
+ADDED = {"kernels": False}
+"""Settings of :class:`TrainSettings` that came later, and the value that does what was done before: runs from before can go on."""
+
 
 @dataclass(frozen=True)
 class ClusterSettings(Section):

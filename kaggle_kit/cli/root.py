@@ -101,6 +101,8 @@ class Family(Described, click.Group):
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; without a command, do what is meant by that."""
+        if context.resilient_parsing:  # the shell asks what could come next
+            return super().parse_args(context, args)
         if self.default is not None and all(one.startswith("-") for one in args) and not {*args} & _NO_COMMAND:
             args = [*args, self.default]
         if not args:

@@ -12,6 +12,7 @@ from kaggle_kit.config.keys import build, did_you_mean, flatten, keys_of, neares
 from kaggle_kit.errors import ConfigError, UsageError
 from kaggle_kit.files import hash_of
 from kaggle_kit.settings import (
+    ADDED,
     OF_THE_MOMENT,
     ClusterSettings,
     DataSettings,
@@ -137,7 +138,11 @@ def with_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Of settings as a record keeps them, those that can change a prediction."""
     tables = {name: table for name, table in settings.items() if name not in _WITHOUT_EFFECT}
     if isinstance(train := tables.get("train"), Mapping):
-        tables["train"] = {name: value for name, value in train.items() if name not in OF_THE_MOMENT}
+        tables["train"] = {
+            name: value
+            for name, value in train.items()
+            if name not in OF_THE_MOMENT and (name not in ADDED or value != ADDED[name])
+        }
     return tables
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -22,15 +21,15 @@ def listed_ids(ids: Sequence[Any] | np.ndarray) -> list[Any]:
     Raises:
         SubmissionError: one is neither; two lists of ids could then never be compared.
     """
-    try:
-        listed = np.asarray(ids).tolist()
-    except ValueError as error:  # lists of several lengths
-        raise SubmissionError(f"ids must be integers or texts: {error}") from None
-    found = [int(one) if isinstance(one, Integral) and not isinstance(one, bool) else one for one in listed]
-    for one in found:
+    # not by way of an array, which would make floats of integers on both sides of 2⁶³
+    plain = [one.item() if isinstance(one, np.generic) else one for one in ids]
+    for one in plain:
         if isinstance(one, bool) or not isinstance(one, int | str):
-            raise SubmissionError(f"ids must be integers or texts, not {one!r:.40} ({type(one).__name__})")
-    return found
+            raise SubmissionError(
+                f"ids must be integers or texts, not {one!r:.40} ({type(one).__name__})",
+                "give the ids of the test file, or of the sample, as they stand there",
+            )
+    return plain
 
 
 class IdCheck:

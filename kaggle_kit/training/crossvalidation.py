@@ -17,14 +17,16 @@ from kaggle_kit.metrics import GalleryScore, RetrievalScores, gallery_mrr, retri
 from kaggle_kit.progress import SILENCE, Progress
 from kaggle_kit.training.context import RunContext
 from kaggle_kit.training.fold import FoldData, fold_data
+from kaggle_kit.training.fusable import why_without_kernels
 from kaggle_kit.training.interrupts import Deadline, stop_on_signals
 from kaggle_kit.training.job import Job
-from kaggle_kit.training.loop import planned_epochs, without_kernels
+from kaggle_kit.training.loop import planned_epochs
+from kaggle_kit.training.losses import build_loss
 from kaggle_kit.training.member import PREDICTIONS, MemberResult, MemberTask, finished_member, train_member
 from kaggle_kit.training.memory import memory_told
 from kaggle_kit.training.parallel import Crew, choose_crew, train_in_parallel
 from kaggle_kit.training.precision import Hardware
-from kaggle_kit.translators import translators
+from kaggle_kit.translators import build_translator, translators
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,8 @@ def cross_validate(
     crew, hardware = choose_crew(settings)
     how = f"{hardware.device}, {hardware.precision}, {hardware.threads} threads{crew.words}"
     progress.note(f"training on {hardware.name} ({how})")
-    shared = crew.together and not crew.is_one_process
-    if settings.train.kernels and (reason := without_kernels(settings.train, hardware, shared=shared)) is not None:
-        progress.note(f"train.kernels changes nothing here: {reason}")
+    if settings.train.kernels:
+        _tell_of_unused_kernels(settings, hardware, pairs, crew, progress)
     with stop_on_signals(deadline) as stop:
         context = RunContext(settings, hardware, folder, header, stop, progress)
         members = _trained(crew, pairs, folds, context)
@@ -119,6 +120,20 @@ def cross_validate(
             stop.raise_stop("the end of the last fold")
     oof = out_of_fold(folder, pairs, folds, settings)
     return CrossValidation(members, score_out_of_fold(oof, pairs, settings), hardware, crew)
+
+
+def _tell_of_unused_kernels(
+    settings: Settings, hardware: Hardware, pairs: Pairs, crew: Crew, progress: Progress
+) -> None:
+    chosen, judged = settings.translator, settings.loss
+    modules = (
+        build_translator(chosen.name, pairs.text.shape[1], pairs.images.shape[1], chosen.options),
+        build_loss(judged.name, judged.options),
+    )
+    shared = crew.together and not crew.is_one_process
+    reason = why_without_kernels(settings.train, hardware, *modules, shared=shared)
+    if reason is not None:
+        progress.note(f"train.kernels changes nothing here: {reason}")
 
 
 def _trained(crew: Crew, pairs: Pairs, folds: Folds, context: RunContext) -> list[MemberResult]:

@@ -18,26 +18,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 from kaggle_kit.kernels import adam, stages
-from kaggle_kit.training.losses import Loss
 from kaggle_kit.training.rounded import RoundedWeight, linear_arguments
-from kaggle_kit.translators import Translator
 from kaggle_kit.translators.stages import Stage, computed_by
 
 ALIGNED = 64
 """Numbers; each weight begins at a multiple of them, as wide loads ask for."""
-
-
-def bears_fusing(translator: Translator, loss: Loss) -> bool:
-    """Whether all that is trained are weights of linear layers, vectors and numbers."""
-    layers = [module.weight for module in translator.modules() if isinstance(module, nn.Linear)]
-    known = {id(weight) for weight in layers}
-    trained = [p for module in (translator, loss) for p in module.parameters() if p.requires_grad]
-    return all(p.dtype == torch.float32 and (p.ndim < 2 or id(p) in known) for p in trained)
 
 
 @dataclass(kw_only=True)

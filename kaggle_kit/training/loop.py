@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from kaggle_kit import kernels
 from kaggle_kit.errors import DataError, TrainingError
 from kaggle_kit.progress import Task
 from kaggle_kit.settings import TrainSettings
@@ -20,10 +19,10 @@ from kaggle_kit.training.average import MovingAverage, running_statistics
 from kaggle_kit.training.batches import epoch_batches
 from kaggle_kit.training.context import RunContext
 from kaggle_kit.training.fold import EncodedFold, FoldData, encode_fold
+from kaggle_kit.training.fusable import why_without_kernels
 from kaggle_kit.training.losses import Loss, build_loss
 from kaggle_kit.training.memory import keep_freed_memory
 from kaggle_kit.training.objective import Objective
-from kaggle_kit.training.precision import Hardware
 from kaggle_kit.training.recorded import RecordedSteps
 from kaggle_kit.training.rounded import RoundedWeights
 from kaggle_kit.training.schedule import learning_rate
@@ -106,24 +105,6 @@ def _batches(data: FoldData, train: TrainSettings, seed: int, epoch: int) -> lis
     return epoch_batches(data.image_of_caption[data.train], train.batch_size, train.batches, generator, data.weight)
 
 
-def without_kernels(train: TrainSettings, hardware: Hardware, *, shared: bool) -> str | None:
-    """Why steps cannot be computed by kernels of ours; None: they can, if the translator is one of linear layers.
-
-    Args:
-        shared: whether several processes train a fold together.
-    """
-    reasons = {
-        f"they are for one GPU in bf16, not for {hardware.device} in {hardware.precision}": (
-            (hardware.device, hardware.precision) != ("cuda", "bf16")
-        ),
-        "several devices share a batch (train.parallel)": shared,
-        "gradients are added up over batches (train.accumulate)": train.accumulate > 1,
-        "gradients are clipped (train.clip_norm)": train.clip_norm is not None,
-        "the GPU does not multiply bf16 in hardware, or Triton is not installed": not kernels.usable(),
-    }
-    return next((reason for reason, holds in reasons.items() if holds), None)
-
-
 class GradientLoop:
     """Trains a prepared translator on one fold.
 
@@ -187,11 +168,12 @@ class GradientLoop:
 
     def _fused_weights(self) -> FusedWeights | None:
         """Where kernels compute what lies between the matrix products: what they work on."""
-        if without_kernels(self.train, self.hardware, shared=self.collective.size > 1) is not None:
+        modules = self.translator, self.loss
+        if why_without_kernels(self.train, self.hardware, *modules, shared=self.collective.size > 1) is not None:
             return None
-        from kaggle_kit.training.fused import FusedWeights, bears_fusing  # needs Triton
+        from kaggle_kit.training.fused import FusedWeights  # needs Triton
 
-        return FusedWeights(self.optimizer) if bears_fusing(self.translator, self.loss) else None
+        return FusedWeights(self.optimizer)
 
     def _records_steps(self) -> bool:
         """Whether steps are recorded and replayed: on one GPU, where every batch is a step and all parts bear it."""

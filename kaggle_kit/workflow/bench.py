@@ -167,12 +167,15 @@ def bench(
         TrainingError: training diverged.
     """
     from kaggle_kit.training.bench import interleave
+    from kaggle_kit.training.fusable import why_without_kernels
     from kaggle_kit.training.precision import choose_hardware
 
     _check(batch=batch, rounds=rounds, samples=samples, time_to=time_to, images=images)
     train = project.settings.train
     hardware = choose_hardware(train.device, train.precision, train.threads)
     progress.note(f"timing {hardware.name} ({hardware.device}, {hardware.precision}, {hardware.threads} threads)")
+    if train.kernels and (reason := why_without_kernels(train, hardware)) is not None:
+        progress.note(f"train.kernels changes nothing here: {reason}")
     size = _size(project, hardware, batch or BATCH, samples)
     original, chosen = _original_settings(train, batch=size.batch), project.settings
     if batch is not None:

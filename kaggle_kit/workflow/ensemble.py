@@ -140,7 +140,7 @@ def _weigh(
         chosen, extra = _optimised(project, parts, pairs)
     if not explain:
         return chosen, extra, []
-    # in the galleries of every CV, so that what a run scores alone is its CV
+    # in the galleries of every CV, so that what a run scores alone is its CV, if it was validated by the settings of now
     return chosen, extra, contributions(parts, chosen, lambda oof: gallery_score(oof, pairs, project.settings).mrr)
 
 

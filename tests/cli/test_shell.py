@@ -92,6 +92,10 @@ def test_a_stopped_run_and_an_awaited_score_come_first(tiny, faulty, kk):  # noq
         (("train", "--preset", "f"), "fast"),
         (("fetch", "--competition", "aml"), "aml-competition"),
         (("completion", "z"), "zsh"),
+        (("runs", "s"), "show"),
+        (("submissions", "re"), "rebuild"),
+        (("remote", ""), "train"),
+        (("config", ""), "show"),
     ],
 )
 def test_the_shell_proposes_commands_and_names(clean_world, words, expected):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_kit.config import Choice, Settings, load_project
+from kaggle_kit.config import Choice, Settings, digest_of, load_project
 from kaggle_kit.config.model import SECTIONS
 from kaggle_kit.errors import ConfigError
 
@@ -100,3 +100,11 @@ def test_project_can_be_loaded_from_another_folder(write, clean_world):
     write("there/kk.toml", "[folds]\ncount = 2\n")
     project = load_project(clean_world / "there", environ={})
     assert (project.root, project.settings.folds.count) == (clean_world / "there", 2)
+
+
+def test_a_setting_that_came_later_leaves_the_digest_of_older_runs_as_it_was():
+    settings = Settings()
+    older = settings.to_dict()
+    del older["train"]["kernels"]
+    assert digest_of(older) == settings.digest()
+    assert Settings.from_dict({"train": {"kernels": True}}).digest() != settings.digest()

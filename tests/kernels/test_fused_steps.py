@@ -9,7 +9,8 @@ from torch import nn
 
 pytest.importorskip("triton")
 
-from kaggle_kit.training.fused import FusedWeights, bears_fusing
+from kaggle_kit.training.fusable import bears_fusing
+from kaggle_kit.training.fused import FusedWeights
 from kaggle_kit.training.losses import build_loss
 from kaggle_kit.translators import build_translator
 from kaggle_kit.translators.stages import Stage

@@ -207,6 +207,7 @@ def test_integers_of_any_size_are_ids(tmp_path: Path) -> None:
     ids, vectors = np.array([2**64 - 1, 7], np.uint64), np.eye(2, dtype=np.float32)
     path = write_submission(tmp_path / "s.csv", ids, vectors).path
     assert validate_submission(path, ids, 2).valid
+    assert validate_submission(path, [2**64 - 1, 7], 2).valid, "as a list, too"
     path.write_text(path.read_text().replace("\n7,", f"\n{10**29},"))
     assert validate_submission(path, ids, 2).error_kinds == {"extra": 1, "missing": 1}
 

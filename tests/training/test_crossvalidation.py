@@ -225,8 +225,8 @@ class Notes(CallAfterEpoch):
 @pytest.mark.parametrize(
     ("train", "reason"),
     [
-        ({"device": "cpu", "precision": "bf16"}, "they are for one GPU in bf16, not for cpu in bf16"),
-        ({"device": "cpu", "precision": "fp32"}, "they are for one GPU in bf16, not for cpu in fp32"),
+        ({"device": "cpu", "precision": "bf16"}, "kernels are for one GPU in bf16, not for cpu in bf16"),
+        ({"device": "cpu", "precision": "fp32"}, "kernels are for one GPU in bf16, not for cpu in fp32"),
     ],
 )
 def test_kernels_that_are_asked_for_in_vain_are_told_of_and_change_nothing(pairs, settings_of, tmp_path, train, reason):
