@@ -394,6 +394,9 @@ class GradientLoop:
         position = self.position
         if not position.loss_count:
             self._diverged("no step of the epoch had a finite loss")
+        temperature = self.loss.learnt_temperature
+        if temperature is not None and not math.isfinite(temperature):
+            self._diverged(f"the trained temperature is {temperature}")
         position.epoch += 1
         seconds, last = position.epoch_seconds, position.epoch >= self.epochs
         line = Epoch(
@@ -404,7 +407,7 @@ class GradientLoop:
             learning_rate=float(self.rate),
             seconds=seconds,
             samples_per_s=samples / seconds if seconds else 0.0,
-            temperature=self.loss.learnt_temperature,
+            temperature=temperature,
         )
         better = False
         position.finished = last

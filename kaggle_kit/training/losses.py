@@ -77,6 +77,12 @@ class Loss(nn.Module):
         return mix.share * own + (1 - mix.share) * other
 
 
+def _inverse(scale: Tensor) -> float:
+    """Infinity of a scale that went to nothing, which is a training that diverged."""
+    value = scale.item()
+    return 1.0 / value if value else math.inf
+
+
 losses: Registry[type[Loss]] = Registry("loss")
 
 
@@ -165,7 +171,7 @@ class _Contrastive(Loss):
     @property
     def learnt_temperature(self) -> float | None:
         """As in the base."""
-        return 1.0 / self._scale().item() if self.options.learnable_temperature else None
+        return _inverse(self._scale()) if self.options.learnable_temperature else None
 
     @property
     def rounds_targets(self) -> bool:
@@ -387,7 +393,7 @@ class SigLip(Loss):
     @property
     def learnt_temperature(self) -> float | None:
         """As in the base: one over the scale."""
-        return 1.0 / self._scale().item()
+        return _inverse(self._scale())
 
     def forward(self, outputs: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         """Sum over pairs, divided by the batch."""

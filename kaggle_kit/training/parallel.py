@@ -120,6 +120,12 @@ def _check(cluster: ClusterSettings) -> None:
             f"{cluster.nnodes} machines need a place to meet",
             "add --rdzv HOST:PORT, an address of the first machine and a free port there",
         )
+    host, _, port = (cluster.rdzv or "").rpartition(":")
+    if cluster.nnodes > 1 and not (host and port.isascii() and port.isdigit()):
+        raise UsageError(
+            f"cluster.rdzv must be HOST:PORT, not {cluster.rdzv!r}",
+            "for example --rdzv 192.168.1.10:29500, the same on each machine",
+        )
     if cluster.node_rank >= cluster.nnodes:
         raise UsageError(
             f"there is no machine {cluster.node_rank} among {cluster.nnodes}; they are counted from 0",

@@ -74,10 +74,14 @@ def compare(project: Project, targets: Sequence[str], *, progress: Progress = SI
     """
     if len(targets) < 2:
         raise UsageError("a comparison needs at least two runs or configurations", "kk runs list shows the runs")
+    found = [(target, run_or_configuration(project, target)) for target in targets]  # all, before the first is trained
     pairs, _ = training_pairs(project, progress=progress)
-    records = [_resolve(project, target, pairs, progress) for target in targets]
+    records = [
+        one if isinstance(one, Record) else _trained(one, target, Path(target).stem, pairs, progress)
+        for target, one in found
+    ]
     _check(records, pairs)
-    scores = [_image_scores(record, pairs) for record in records]
+    scores = [_image_scores(record, pairs, project.settings) for record in records]
     rows = [
         {**_row(record, one, scores[0]), **_cost(record, pairs)} for record, one in zip(records, scores, strict=True)
     ]
@@ -119,7 +123,7 @@ def learning_curve(
         for point in points
     ]
     _check(records, pairs)
-    scores = [_image_scores(record, pairs) for record in records]
+    scores = [_image_scores(record, pairs, base.settings) for record in records]
     return HistoryTable(
         CURVE_COLUMNS,
         [
@@ -157,14 +161,6 @@ def _images_trained(point: Project, record: Record, pairs: Pairs) -> int:
     sampled = replace(pairs, share=data.share, share_seed=data.share_seed)
     trained = [split_pairs(sampled, folds, fold)[0] for fold in range(folds.count)]
     return round(float(np.mean([len(np.unique(pairs.image_of_caption[captions])) for captions in trained])))
-
-
-def _resolve(project: Project, target: str, pairs: Pairs, progress: Progress) -> Record:
-    """The finished run that a target names, trained now when it is a configuration without one."""
-    found = run_or_configuration(project, target)
-    if isinstance(found, Record):
-        return found
-    return _trained(found, target, Path(target).stem, pairs, progress)
 
 
 def run_or_configuration(project: Project, target: str) -> Record | Project:
@@ -224,8 +220,8 @@ def _check(records: Sequence[Record], pairs: Pairs) -> None:
             )
 
 
-def _image_scores(record: Record, pairs: Pairs) -> np.ndarray:
-    """Mean reciprocal rank of each image, (images,), NaN where never dealt; all runs meet the same galleries."""
+def _image_scores(record: Record, pairs: Pairs, dealt: Settings) -> np.ndarray:
+    """Mean reciprocal rank of each image, (images,), NaN where never dealt; all runs meet the galleries of ``dealt``."""
     import torch
 
     from kaggle_kit.metrics import gallery_reciprocal_ranks
@@ -238,8 +234,8 @@ def _image_scores(record: Record, pairs: Pairs) -> np.ndarray:
         oof.predictions[torch.from_numpy(captions)],
         torch.from_numpy(np.array(pairs.images)),
         pairs.image_of_caption[captions],
-        gallery_size=settings.competition.gallery_size,
-        draws=settings.validation.draws,
+        gallery_size=dealt.competition.gallery_size,
+        draws=dealt.validation.draws,
         seed=0,
         groups=oof.fold_of_image,
     )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kaggle_kit.archive import Record, RecordStore, RunStore, SubmissionStore, day_of, read_limit
+from kaggle_kit.archive.prune import training_ended
 from kaggle_kit.cells import facts_table
 from kaggle_kit.config import PROJECT_FILE, Project
 from kaggle_kit.embeddings import find_file
@@ -142,7 +143,9 @@ def _next(
     if project.settings.competition.plain:
         return "kk submit FILE", "sends a file that follows the sample submission"
     unfinished = runs[0] if runs and runs[0].state in UNFINISHED and runs[0].get("kind") != "ensemble" else None
-    if unfinished is not None:
+    if unfinished is not None and not training_ended(unfinished):
+        return f"kk runs show {unfinished.id}", "looks at the run that is being trained"
+    if unfinished is not None and not unfinished.get("sweep"):  # kk sweep goes on with its trials itself
         return f"kk train --resume {unfinished.id}", "goes on with the run that was stopped"
     done = [run for run in runs if run.state == "done"]
     if not done:

@@ -14,6 +14,7 @@ from click.shell_completion import BashComplete
 from played import faulty, template, tiny  # noqa: F401
 
 from kaggle_kit.archive import RunStore, SubmissionStore
+from kaggle_kit.archive.records import hold_lock
 from kaggle_kit.cli import cli
 
 
@@ -76,7 +77,11 @@ def test_a_stopped_run_and_an_awaited_score_come_first(tiny, faulty, kk):  # noq
     run = runs.list()[0]
     runs.update(run.id, state="interrupted")
     assert kk("--json").json["next_command"] == f"kk train --resume {run.id}"
-    runs.update(run.id, state="done")
+    with hold_lock(run.folder / "training.lock", 0.0, run.id):
+        assert kk("--json").json["next_command"] == f"kk runs show {run.id}", "it is being trained"
+    runs.update(run.id, state="interrupted", sweep={"name": "lr", "trial": 0})
+    assert "--resume" not in kk("--json").json["next_command"], "kk sweep goes on with its trials"
+    runs.update(run.id, state="done", sweep=None)
     sent = kk("submit", "-m", "first", "-q", "--json").json
     submissions.update(sent["id"], state="sent")
     assert kk("--json").json["next_command"] == "kk sync"

@@ -235,3 +235,9 @@ def test_kernels_that_are_asked_for_in_vain_are_told_of_and_change_nothing(pairs
     run(pairs, settings_of(folds=2, epochs=1, **train), tmp_path / "plain")
     assert [line for line in notes.lines if "kernels" in line] == [f"train.kernels changes nothing here: {reason}"]
     assert weights_of(tmp_path / "kernels") == weights_of(tmp_path / "plain")
+
+
+def test_a_temperature_that_runs_away_is_a_training_that_diverged(pairs, settings_of, tmp_path):
+    loss = {"name": "infonce_symmetric", "learnable_temperature": True}
+    with pytest.raises(TrainingError, match="training diverged"):
+        run(pairs, settings_of(folds=2, epochs=3, learning_rate=1000.0, loss=loss), tmp_path)

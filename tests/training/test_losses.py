@@ -171,3 +171,11 @@ def test_the_two_directions_are_weighted(weight):
     back = 2 * both - there
     found = build_loss("infonce_symmetric", {"temperature": 0.2, "image_weight": weight})(outputs, targets, images)
     assert float(found) == pytest.approx((there + weight * back) / (1 + weight), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["infonce_symmetric", "siglip"])
+def test_a_scale_that_went_to_nothing_is_an_infinite_temperature(name):
+    loss = build_loss(name, {} if name == "siglip" else {"learnable_temperature": True})
+    with torch.no_grad():
+        loss.log_scale.fill_(-1e4)
+    assert loss.learnt_temperature == float("inf")

@@ -234,6 +234,8 @@ def test_two_machines_train_one_run(pairs, settings_of, clean_world, parallel):
     [
         ({"nnodes": 2}, r"2 machines need a place to meet"),
         ({"nnodes": 2, "rdzv": "127.0.0.1:1", "node_rank": 2}, r"no machine 2 among 2"),
+        ({"nnodes": 2, "rdzv": "localhost"}, r"must be HOST:PORT, not 'localhost'"),
+        ({"nnodes": 2, "rdzv": ":"}, r"must be HOST:PORT, not ':'"),
     ],
 )
 def test_machines_that_are_not_described_well_are_refused(settings_of, cluster, said):

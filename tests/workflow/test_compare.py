@@ -110,3 +110,18 @@ def test_what_cannot_be_compared_is_named(make_project, project, run):
         compare(project, [run.id])
     with pytest.raises(MissingError, match="no run 'nothing'"):
         compare(project, [run.id, "nothing"])
+
+
+def test_runs_are_compared_in_the_same_galleries_whatever_each_was_scored_in(make_project, project, run):
+    other = train(make_project(**{"competition.gallery_size": 30}))
+    assert other.cv < run.cv, "larger galleries are harder"
+    first, second = compare(project, [run.id, other.id]).rows
+    assert second["difference"] == pytest.approx(0, abs=1e-12)
+    assert second["cv"] == first["cv"] == pytest.approx(run.cv)
+
+
+def test_nothing_is_trained_where_another_name_is_wrong(project):
+    before = len(RunStore(project.models_dir).list())
+    with pytest.raises(MissingError, match="residul"):
+        compare(project, ["ridge", "residul"])
+    assert len(RunStore(project.models_dir).list()) == before
