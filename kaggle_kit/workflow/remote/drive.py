@@ -174,11 +174,7 @@ def remote_list(
         DataError: the only record is broken; one beside others is told of and left out.
     """
     store = JobStore(project.models_dir)
-    jobs, broken = store.list(), store.broken()
-    if broken and not jobs:
-        raise broken[0]
-    for one in broken:
-        progress.note(f"left out: {one.message}; {one.hint}")
+    jobs = _readable(store, progress)
     under_way = [job for job in jobs if not job.last.finished]
     try:
         asked = connect(project, service, progress=progress) if under_way else None
@@ -306,9 +302,7 @@ def _to_resume(project: Project, service: KaggleService, store: JobStore, wanted
     if wanted:
         job = store.load(wanted)
     else:
-        for broken in store.broken():
-            progress.note(f"left out: {broken.message}; {broken.hint}")
-        stopped = [one for one in store.list() if one.run_state in RESUMABLE or _may_have_stopped(one)]
+        stopped = [one for one in _readable(store, progress) if one.run_state in RESUMABLE or _may_have_stopped(one)]
         if not stopped:
             raise MissingError("no remote training was stopped by its time limit", "kk remote list shows all")
         job = stopped[0]
@@ -320,6 +314,20 @@ def _to_resume(project: Project, service: KaggleService, store: JobStore, wanted
     if job.run is None or job.run_state not in RESUMABLE:
         raise UsageError(f"{job.name} cannot go on: {job.state}", "kk remote train starts a new one")
     return job
+
+
+def _readable(store: JobStore, progress: Progress) -> list[RemoteJob]:
+    """Every job whose record can be read, the newest first; the others are told of.
+
+    Raises:
+        DataError: there are broken ones alone.
+    """
+    jobs, broken = store.scan()
+    for error in broken.values():
+        if not jobs:
+            raise error
+        progress.note(f"left out: {error.message}; {error.hint}")
+    return jobs
 
 
 def _may_have_stopped(job: RemoteJob) -> bool:

@@ -173,15 +173,7 @@ class JobStore:
                 f"{path} is no record of a remote training: {error}", "restore the file or move it away"
             ) from None
 
-    def list(self) -> list[RemoteJob]:
-        """Every job whose file can be read, the newest first."""
-        return [*self._sorted()[0]]
-
-    def broken(self) -> Sequence[DataError]:
-        """What is wrong with the files that cannot be read."""
-        return [*self._sorted()[1].values()]
-
-    def _sorted(self) -> tuple[Sequence[RemoteJob], dict[str, DataError]]:
+    def scan(self) -> tuple[list[RemoteJob], dict[str, DataError]]:
         """The jobs that can be read, the newest first, and what is wrong with the others by their names."""
         jobs, broken = [], {}
         for path in sorted(self.folder.glob("*.json")):
@@ -199,7 +191,7 @@ class JobStore:
             UsageError: several begin like that.
             DataError: it is broken, or a broken one may be the newest.
         """
-        jobs, broken = self._sorted()
+        jobs, broken = self.scan()
         if not jobs and not broken:
             raise MissingError(f"no remote training yet in {self.folder}", "kk remote train starts one")
         if wanted is None:
